@@ -1,1 +1,23 @@
-//! stub
+//! The vocabulary and the wire of Stele: ids, keys, values, schemas, errors, the
+//! object-store wrappers and the RPC contracts that the roles speak to each other.
+//!
+//! Modules import one way: `ids`, `time`, `error`, `limits` → `key`, `value` →
+//! `schema`, `row` → `catalog` → `rpc`. `storage` and `derived` never import `rpc`.
+
+pub mod catalog;
+pub mod config;
+pub mod envelope;
+pub mod error;
+pub mod ids;
+pub mod key;
+pub mod limits;
+pub mod register;
+pub mod row;
+pub mod rpc;
+pub mod schema;
+pub mod store;
+pub mod time;
+pub mod value;
+pub mod version;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,182 @@
+//! The cluster as gateways see it: tables, tablets, servers, definitions and published versions.
+//! The master's state machine makes it; nobody else changes it.
+
+use crate::ids::{Epoch, RunId, Seq, ServerId, TableId, TabletId};
+use crate::key::KeyRange;
+use crate::schema::Table;
+use crate::time::Micros;
+use crate::version::{RangeSet, VersionMap};
+use serde::{Deserialize, Serialize};
+
+/// Everything at one catalog version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Grows with every change.
+    pub version: u64,
+    /// All tables that exist.
+    pub tables: Vec<Table>,
+    /// All tablets of those tables, sorted by table, then range start.
+    pub tablets: Vec<Tablet>,
+    /// Tablet servers that have a live incarnation.
+    pub servers: Vec<Server>,
+    /// Applied definitions.
+    pub definitions: Vec<Definition>,
+    /// Where each derived table stands.
+    pub published: Vec<Published>,
+    /// Watermarks set by loaders.
+    pub watermarks: Vec<(TableId, Micros)>,
+    /// Raw tables with an open bulk ingest.
+    pub ingesting: Vec<TableId>,
+    /// Run records that are not yet in `system.runs`.
+    pub run_records: Vec<RunRecord>,
+}
+
+impl Catalog {
+    /// The table of this name.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|t| t.name == name)
+    }
+
+    /// The table of this id.
+    #[must_use]
+    pub fn table_by_id(&self, id: TableId) -> Option<&Table> {
+        self.tables.iter().find(|t| t.id == id)
+    }
+
+    /// The tablets of a table, in key order.
+    pub fn tablets_of(&self, table: TableId) -> impl Iterator<Item = &Tablet> {
+        self.tablets.iter().filter(move |t| t.table == table)
+    }
+
+    /// Where the RPC of the tablet's owner listens.
+    #[must_use]
+    pub fn address_of(&self, tablet: &Tablet) -> Option<&str> {
+        let server = tablet.server?;
+        self.servers.iter().find(|s| s.id == server).map(|s| s.address.as_str())
+    }
+
+    /// Where a derived table stands.
+    #[must_use]
+    pub fn published(&self, table: TableId) -> Option<&Published> {
+        self.published.iter().find(|p| p.table == table)
+    }
+
+    /// The definition that makes this table.
+    #[must_use]
+    pub fn definition(&self, name: &str) -> Option<&Definition> {
+        self.definitions.iter().find(|d| d.name == name)
+    }
+}
+
+/// A contiguous row range of one table, with one owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tablet {
+    /// Never reused.
+    pub id: TabletId,
+    /// Its table.
+    pub table: TableId,
+    /// Its rows.
+    pub range: KeyRange,
+    /// Of its owner.
+    pub epoch: Epoch,
+    /// Its owner; `None` while it waits for one.
+    pub server: Option<ServerId>,
+    /// Whether the owner has reported it open at this epoch.
+    pub open: bool,
+}
+
+/// A live tablet server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its id.
+    pub id: ServerId,
+    /// Where its RPC listens, `host:port`.
+    pub address: String,
+}
+
+/// An applied definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// `dataset.name` of its table.
+    pub name: String,
+    /// Its table.
+    pub table: TableId,
+    /// As the compiler wrote it.
+    pub document: String,
+    /// Of its resolved plan.
+    pub fingerprint: String,
+    /// Whether it rests.
+    pub paused: bool,
+    /// When it was applied.
+    pub applied_at: Micros,
+}
+
+/// Where a derived table stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// The derived table.
+    pub table: TableId,
+    /// Its newest version; 0: nothing published.
+    pub version: Seq,
+    /// Output times that have been computed at least once.
+    pub windows: RangeSet,
+    /// Output times computed from complete inputs.
+    pub complete: RangeSet,
+    /// Output times due by force (backfill, changed definition).
+    pub forced: RangeSet,
+    /// How far it has followed each input.
+    pub inputs: Vec<FollowedInput>,
+    /// Live claims: the windows no other run may compute (everything for a claim of the whole table).
+    pub claimed: RangeSet,
+    /// Published runs that some tablet has not yet reported as applied, oldest first.
+    pub runs: Vec<(RunId, Seq)>,
+}
+
+/// How far a derived table has followed one input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowedInput {
+    /// The input.
+    pub input: TableId,
+    /// All changes up to here are in `dirty` or computed.
+    pub cursor: VersionMap,
+    /// Output times that changes of this input reach and no run has computed since.
+    pub dirty: RangeSet,
+}
+
+/// One run, as `system.runs` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The run.
+    pub run: RunId,
+    /// `dataset.name` of the derived table.
+    pub table: String,
+    /// `published`, `unchanged`, `failed` or `abandoned`.
+    pub status: String,
+    /// Why it ran: `first build`, `new data`, `late data`, `backfill`, `changed definition`.
+    pub reason: String,
+    /// Output times computed; empty for a table without windows.
+    pub windows: RangeSet,
+    /// Version it published; 0 if none.
+    pub version: Seq,
+    /// When it began.
+    pub started_at: Micros,
+    /// When it ended.
+    pub ended_at: Micros,
+    /// Rows its SQL gave.
+    pub rows_out: u64,
+    /// Rows read from inputs.
+    pub rows_in: u64,
+    /// Rows of the published difference.
+    pub rows_changed: u64,
+    /// Inputs with the versions read, as `name@version`.
+    pub inputs: Vec<String>,
+    /// Ancestors that had due windows which this run did not wait for.
+    pub mixed_with: Vec<String>,
+    /// Of the definition.
+    pub fingerprint: String,
+    /// Who ran it.
+    pub runner: String,
+    /// Why it failed.
+    pub error: Option<String>,
+}

@@ -1,0 +1,192 @@
+//! The versioned register: all mutable state in the object store goes through it.
+//!
+//! Version *n* is the object `{prefix}/{n:020}`, put with create-if-absent; the highest number is the
+//! current one. Who creates *n* has replaced *n* − 1, everybody else has lost. Create-if-absent is
+//! the only condition used, the one that all sound stores share.
+//!
+//! A put whose outcome is unknown (it timed out but may have taken effect) is resolved by the nonce
+//! in each version: it is repeated under the same name and nonce, and "exists already" is then settled
+//! by reading who is there.
+//!
+//! Old versions are deleted strictly upward and never the newest [`KEEP`]. After creating *n* a writer
+//! reads *n* − 1: if that is missing, *n* was a deleted number and the put counts as lost.
+
+use crate::store::{SharedStore, failed, get_opt};
+use crate::{Error, Result, envelope};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Newest versions that are never deleted.
+pub const KEEP: u64 = 16;
+/// How often a put of unknown outcome is repeated before the caller is told so.
+const ATTEMPTS: u32 = 5;
+const MAGIC: envelope::Magic = *b"STRG";
+const FORMAT: u16 = 1;
+
+/// One version as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The owner number its writer had; never falls from one version to the next.
+    pub epoch: u64,
+    /// Its content.
+    pub content: Bytes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    epoch: u64,
+    nonce: u128,
+    content: Vec<u8>,
+}
+
+/// A register under one prefix of the store. Cheap to clone; holds no state of its own.
+#[derive(Clone, Debug)]
+pub struct Register {
+    store: SharedStore,
+    prefix: Path,
+}
+
+impl Register {
+    /// The register under `prefix`.
+    #[must_use]
+    pub fn new(store: SharedStore, prefix: Path) -> Self {
+        Self { store, prefix }
+    }
+
+    /// The object of version `number`.
+    #[must_use]
+    pub fn path(&self, number: u64) -> Path {
+        self.prefix.clone().join(format!("{number:020}"))
+    }
+
+    /// The newest version; `None` if there was never one. Lists, so it is for opening only.
+    ///
+    /// # Errors
+    /// `Unavailable`, or `Corrupt` naming the object.
+    pub async fn newest(&self) -> Result<Option<Version>> {
+        // Between listing and reading, an owner may have moved on and deleted; then list again.
+        for _ in 0..ATTEMPTS {
+            let Some(number) = self.numbers().await?.into_iter().max() else {
+                return Ok(None);
+            };
+            if let Some(version) = self.read(number).await? {
+                return Ok(Some(version));
+            }
+        }
+        Err(Error::unavailable(format!("register '{}' changes faster than it can be read", self.prefix)))
+    }
+
+    /// Version `number`, `None` if it does not exist (any more).
+    ///
+    /// # Errors
+    /// `Unavailable`, or `Corrupt` naming the object.
+    pub async fn read(&self, number: u64) -> Result<Option<Version>> {
+        Ok(self.read_stored(number).await?.map(|s| Version { number, epoch: s.epoch, content: s.content.into() }))
+    }
+
+    /// Puts version `number`, which must be one more than the version the caller replaces. `Ok(false)`: lost,
+    /// someone else has created it, or it is a number already deleted.
+    ///
+    /// # Errors
+    /// `Unavailable` if the outcome stays unknown: the caller must open the register anew.
+    pub async fn put(&self, number: u64, epoch: u64, content: &[u8]) -> Result<bool> {
+        let nonce = rand::random::<u128>();
+        let bytes = Bytes::from(envelope::encode(MAGIC, FORMAT, &Stored { epoch, nonce, content: content.to_vec() })?);
+        let path = self.path(number);
+        let mut last = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+            }
+            let opts = PutOptions { mode: PutMode::Create, ..Default::default() };
+            match self.store.put_opts(&path, bytes.clone().into(), opts).await {
+                Ok(_) => return self.follows_its_predecessor(number).await,
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    let mine = self.read_stored(number).await?.is_some_and(|s| s.nonce == nonce);
+                    return if mine { self.follows_its_predecessor(number).await } else { Ok(false) };
+                }
+                Err(e) => last = Some(e),
+            }
+        }
+        Err(last.map_or_else(|| Error::internal("register: no attempt was made"), |e| failed("create", &path, &e)))
+    }
+
+    /// Deletes versions below `newest` − [`KEEP`], upward, each confirmed before the next.
+    ///
+    /// # Errors
+    /// `Unavailable`; what is left is deleted by a later call.
+    pub async fn trim(&self, newest: u64) -> Result<()> {
+        let mut old: Vec<_> = self.numbers().await?.into_iter().filter(|n| n + KEEP < newest).collect();
+        old.sort_unstable();
+        for number in old {
+            let path = self.path(number);
+            self.store.delete(&path).await.map_err(|e| failed("delete", &path, &e))?;
+        }
+        Ok(())
+    }
+
+    async fn follows_its_predecessor(&self, number: u64) -> Result<bool> {
+        if number <= 1 {
+            return Ok(true);
+        }
+        let before = self.path(number - 1);
+        match self.store.head(&before).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(e) => Err(failed("look up", &before, &e)),
+        }
+    }
+
+    async fn read_stored(&self, number: u64) -> Result<Option<Stored>> {
+        let path = self.path(number);
+        let Some(bytes) = get_opt(&self.store, &path).await? else { return Ok(None) };
+        envelope::decode(MAGIC, FORMAT, &bytes).map(Some).map_err(|e| e.context(format!("object '{path}'")))
+    }
+
+    async fn numbers(&self) -> Result<Vec<u64>> {
+        let listed: Vec<_> = self.store.list(Some(&self.prefix)).try_collect().await.map_err(|e| failed("list", &self.prefix, &e))?;
+        Ok(listed.iter().filter_map(|o| o.location.filename()?.parse().ok()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::DurableLocal;
+    use std::sync::Arc;
+
+    fn register(dir: &tempfile::TempDir) -> Register {
+        Register::new(Arc::new(DurableLocal::open(dir.path()).unwrap()), Path::from("r"))
+    }
+
+    #[tokio::test]
+    async fn one_of_two_writers_wins_each_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (register(&dir), register(&dir));
+        assert_eq!(a.newest().await.unwrap(), None);
+        assert!(a.put(1, 1, b"a").await.unwrap());
+        assert!(!b.put(1, 2, b"b").await.unwrap());
+        assert!(b.put(2, 2, b"b").await.unwrap());
+        let newest = a.newest().await.unwrap().unwrap();
+        assert_eq!((newest.number, newest.epoch, newest.content.as_ref()), (2, 2, b"b".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn a_deleted_number_cannot_be_won_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let r = register(&dir);
+        for n in 1..=40 {
+            assert!(r.put(n, 1, b"x").await.unwrap());
+        }
+        r.trim(40).await.unwrap();
+        assert_eq!(r.read(23).await.unwrap(), None);
+        assert!(r.read(24).await.unwrap().is_some());
+        assert!(!r.put(20, 1, b"late").await.unwrap(), "20 was trimmed: its predecessor is gone");
+    }
+}

@@ -1,0 +1,200 @@
+//! Cells, rows, mutations and read requests, as the engine and the wire see them: ids and bytes.
+
+use crate::ids::{FamilyId, Seq};
+use crate::key::KeyRange;
+use crate::time::{Micros, TimeRange};
+use crate::{Error, Result, limits};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// One cell. Cells of a row are ordered by family, stored qualifier, then newest timestamp first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// Its family.
+    pub family: FamilyId,
+    /// Its stored qualifier (see [`crate::schema::StoredQualifier`]).
+    pub qualifier: Bytes,
+    /// The user-visible version.
+    pub timestamp: Micros,
+    /// Its value.
+    pub value: Bytes,
+}
+
+/// A row as a reader sees it: never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The row key.
+    pub key: Bytes,
+    /// Its cells in order.
+    pub cells: Vec<Cell>,
+}
+
+/// One change to a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mutation {
+    /// Sets a cell; without a timestamp the server gives one.
+    Set {
+        /// Its family.
+        family: FamilyId,
+        /// Its stored qualifier.
+        qualifier: Bytes,
+        /// `None`: the server's.
+        timestamp: Option<Micros>,
+        /// Its value.
+        value: Bytes,
+    },
+    /// Deletes the cells of a column within a range of timestamps (`TimeRange::ALL`: the column).
+    DeleteColumn {
+        /// The family.
+        family: FamilyId,
+        /// The stored qualifier.
+        qualifier: Bytes,
+        /// Which timestamps.
+        timestamps: TimeRange,
+    },
+    /// Deletes all cells of a family.
+    DeleteFamily {
+        /// The family.
+        family: FamilyId,
+    },
+    /// Deletes the row.
+    DeleteRow,
+}
+
+/// Changes to one row, applied together or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowMutation {
+    /// The row key.
+    pub key: Bytes,
+    /// In order: a later delete removes earlier sets of this mutation, a later set stays.
+    pub mutations: Vec<Mutation>,
+}
+
+impl RowMutation {
+    /// Checks key, qualifiers and values against [`limits`].
+    ///
+    /// # Errors
+    /// `InvalidArgument`, naming the size and the limit.
+    pub fn check(&self) -> Result<()> {
+        crate::key::check_key(&self.key)?;
+        if self.mutations.is_empty() {
+            return Err(Error::invalid("a row mutation without changes"));
+        }
+        self.mutations.iter().try_for_each(|m| match m {
+            Mutation::Set { value, .. } if value.len() > limits::MAX_CELL_BYTES => {
+                Err(Error::invalid(format!("a value of {} bytes; at most {} are allowed", value.len(), limits::MAX_CELL_BYTES)))
+            }
+            // One byte of a stored qualifier is its tag.
+            Mutation::Set { qualifier, .. } | Mutation::DeleteColumn { qualifier, .. }
+                if qualifier.len() > limits::MAX_QUALIFIER_BYTES + 1 =>
+            {
+                Err(Error::invalid(format!(
+                    "a qualifier of {} bytes; at most {} are allowed",
+                    qualifier.len() - 1,
+                    limits::MAX_QUALIFIER_BYTES
+                )))
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// Bytes of key, qualifiers and values, with a constant for each change: what budgets count.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const OVERHEAD: usize = 32;
+        let change = |m: &Mutation| match m {
+            Mutation::Set { qualifier, value, .. } => OVERHEAD + qualifier.len() + value.len(),
+            Mutation::DeleteColumn { qualifier, .. } => OVERHEAD + qualifier.len(),
+            Mutation::DeleteFamily { .. } | Mutation::DeleteRow => OVERHEAD,
+        };
+        OVERHEAD + self.key.len() + self.mutations.iter().map(change).sum::<usize>()
+    }
+}
+
+/// Which columns a read returns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Columns {
+    /// All of them.
+    #[default]
+    All,
+    /// Whole families and single columns (`None`: the family).
+    Some(Vec<(FamilyId, Option<Bytes>)>),
+}
+
+impl Columns {
+    /// Whether a column is wanted.
+    #[must_use]
+    pub fn wants(&self, family: FamilyId, qualifier: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(list) => list.iter().any(|(f, q)| *f == family && q.as_ref().is_none_or(|q| q.as_ref() == qualifier)),
+        }
+    }
+}
+
+/// What to read: key ranges in any order (merged and read in key order), and what of each row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadSpec {
+    /// The rows wanted. Empty: none.
+    pub ranges: Vec<KeyRange>,
+    /// Largest key first.
+    pub reverse: bool,
+    /// Which columns. A row with none of them is not returned.
+    pub columns: Columns,
+    /// Which cell timestamps.
+    pub timestamps: TimeRange,
+    /// Newest n cells of each column; 0 for all.
+    pub cells_per_column: u32,
+    /// Rows at most; 0 for all.
+    pub row_limit: u64,
+    /// Hint: rows outside this range of event times are not wanted. They may still be returned.
+    pub event_time: Option<TimeRange>,
+}
+
+impl Default for ReadSpec {
+    fn default() -> Self {
+        Self {
+            ranges: vec![KeyRange::ALL],
+            reverse: false,
+            columns: Columns::All,
+            timestamps: TimeRange::ALL,
+            cells_per_column: 1,
+            row_limit: 0,
+            event_time: None,
+        }
+    }
+}
+
+impl ReadSpec {
+    /// One row, newest cells.
+    #[must_use]
+    pub fn row(key: &[u8]) -> Self {
+        Self::range(KeyRange::single(key))
+    }
+
+    /// One range, newest cells.
+    #[must_use]
+    pub fn range(range: KeyRange) -> Self {
+        Self { ranges: vec![range], ..Self::default() }
+    }
+}
+
+/// A row that mutations numbered in `(from, to]` touched, as visible at both ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowChange {
+    /// The row key.
+    pub key: Bytes,
+    /// The row at `from`; `None` if it did not exist.
+    pub old: Option<Row>,
+    /// The row at `to`; `None` if it does not exist.
+    pub new: Option<Row>,
+}
+
+/// What became of one row mutation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its number.
+    pub seq: Seq,
+    /// The timestamp given to its cells that named none.
+    pub timestamp: Micros,
+}
