@@ -3,8 +3,9 @@
 
 use crate::ids::{Epoch, RunId, Seq, ServerId, TableId, TabletId};
 use crate::key::KeyRange;
-use crate::schema::Table;
+use crate::schema::{ColumnSpec, DATA_FAMILY, KeyPartSpec, Table, TableSpec};
 use crate::time::Micros;
+use crate::value::ValueType;
 use crate::version::{RangeSet, VersionMap};
 use serde::{Deserialize, Serialize};
 
@@ -179,4 +180,38 @@ pub struct RunRecord {
     pub runner: String,
     /// Why it failed.
     pub error: Option<String>,
+}
+
+/// Name of the table of runs.
+pub const RUNS_TABLE: &str = "system.runs";
+
+/// The tables that every cluster has from its birth; only Stele writes them.
+#[must_use]
+pub fn system_tables() -> Vec<TableSpec> {
+    use ValueType::{Int64, Json, String, Timestamp};
+    let part = |name: &str, ty, descending| KeyPartSpec { name: name.into(), ty, descending, nullable: false, hidden: false };
+    let column = |(name, ty): (&str, ValueType)| ColumnSpec { name: name.into(), ty, family: DATA_FAMILY.into(), qualifier: None };
+    let columns = [
+        ("status", String),
+        ("reason", String),
+        ("windows", Json),
+        ("version", Int64),
+        ("ended_at", Timestamp),
+        ("duration_ms", Int64),
+        ("rows_in", Int64),
+        ("rows_out", Int64),
+        ("rows_changed", Int64),
+        ("inputs", Json),
+        ("mixed_with", Json),
+        ("fingerprint", String),
+        ("runner", String),
+        ("error", String),
+    ];
+    vec![TableSpec {
+        description: Some("one row a run of a derived table".into()),
+        key: vec![part("table_name", String, false), part("started_at", Timestamp, true), part("run", Int64, false)],
+        columns: columns.map(column).into(),
+        undeclared: Some("none".into()),
+        ..TableSpec::named(RUNS_TABLE)
+    }]
 }

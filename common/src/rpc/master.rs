@@ -103,6 +103,8 @@ pub enum Command {
         /// Names the ingest.
         ingest: String,
     },
+    /// Gives a tablet server with an empty volume its id, which it keeps there.
+    RegisterServer,
     /// Reads the catalog once.
     GetCatalog,
 }
@@ -186,6 +188,11 @@ pub enum Reply {
         version: Seq,
         /// Catalog version.
         catalog: u64,
+    },
+    /// The id of a new tablet server.
+    Registered {
+        /// Never given before.
+        server: ServerId,
     },
     /// The catalog.
     Catalog(Box<Catalog>),
