@@ -59,6 +59,9 @@ pub struct FamilySpec {
     /// Which cells a reader no longer sees. Default: the newest version of each column only.
     #[serde(default)]
     pub gc: Option<GcRule>,
+    /// Holds what only Stele reads (a derived table's merge parts); never shown.
+    #[serde(default)]
+    pub hidden: bool,
 }
 
 /// Which cells of a family are condemned: they are never seen by a reader, and compaction removes them.

@@ -102,9 +102,9 @@ impl Table {
         let family_id = |i: usize| FamilyId(i as u32 + 1);
         let families: Vec<_> = (spec.family_names().into_iter().enumerate())
             .map(|(i, name)| {
-                let declared = spec.families.get(&name).and_then(|f| f.gc.clone());
-                // System keeps versions by seq itself: a derived table has one live cell a column.
-                Family { id: family_id(i), gc: declared.unwrap_or_default(), hidden: false, name }
+                let declared = spec.families.get(&name);
+                let gc = declared.and_then(|f| f.gc.clone()).unwrap_or_default();
+                Family { id: family_id(i), gc, hidden: declared.is_some_and(|f| f.hidden), name }
             })
             .collect();
         let by_name = |name: &str| families.iter().find(|f| f.name == name).map(|f| f.id);
