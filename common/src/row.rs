@@ -20,7 +20,7 @@ pub struct Cell {
     pub value: Bytes,
 }
 
-/// A row as a reader sees it: never empty.
+/// A row as a reader sees it: never empty, unless it was asked for with [`ReadSpec::keep_empty_rows`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The row key.
@@ -139,8 +139,12 @@ pub struct ReadSpec {
     pub ranges: Vec<KeyRange>,
     /// Largest key first.
     pub reverse: bool,
-    /// Which columns. A row with none of them is not returned.
+    /// Which columns. A row with none of them is not returned, unless `keep_empty_rows`.
     pub columns: Columns,
+    /// A row that has a visible cell within `timestamps` in any column is returned even if it has none in the wanted
+    /// `columns`: then with its key and no cells. Scans set it, for a typed row exists whichever columns are asked for;
+    /// with `Columns::Some` of nothing it reads the keys alone.
+    pub keep_empty_rows: bool,
     /// Which cell timestamps.
     pub timestamps: TimeRange,
     /// Newest n cells of each column; 0 for all.
@@ -157,6 +161,7 @@ impl Default for ReadSpec {
             ranges: vec![KeyRange::ALL],
             reverse: false,
             columns: Columns::All,
+            keep_empty_rows: false,
             timestamps: TimeRange::ALL,
             cells_per_column: 1,
             row_limit: 0,

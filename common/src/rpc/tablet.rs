@@ -310,6 +310,9 @@ pub struct WireReadSpec {
     /// Event times wanted (a hint).
     #[prost(message, optional, tag = "8")]
     pub event_time: Option<WireTimes>,
+    /// Rows without a wanted cell are returned too.
+    #[prost(bool, tag = "9")]
+    pub keep_empty_rows: bool,
 }
 
 impl From<ReadSpec> for WireReadSpec {
@@ -327,6 +330,7 @@ impl From<ReadSpec> for WireReadSpec {
             cells_per_column: s.cells_per_column,
             row_limit: s.row_limit,
             event_time: s.event_time.map(Into::into),
+            keep_empty_rows: s.keep_empty_rows,
         }
     }
 }
@@ -342,6 +346,7 @@ impl From<WireReadSpec> for ReadSpec {
             cells_per_column: s.cells_per_column,
             row_limit: s.row_limit,
             event_time: s.event_time.map(Into::into),
+            keep_empty_rows: s.keep_empty_rows,
         }
     }
 }
