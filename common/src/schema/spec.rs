@@ -41,6 +41,11 @@ pub struct TableSpec {
     /// The family that keeps undeclared attributes of a row as JSON, or `none` to refuse them.
     #[serde(default)]
     pub undeclared: Option<String>,
+    /// Where in a JSON input row a key part or column is found, if not under its own name: a dotted
+    /// path, as in `{actor_id: actor.id, at: created_at}`. A path of one name renames that attribute; the
+    /// object that a longer path leads into is still kept as the attribute or column it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub from: BTreeMap<String, String>,
     /// How long after its event time a row may come and still be on time, for the watermark.
     #[serde(default)]
     pub lateness: Option<String>,
@@ -242,6 +247,7 @@ impl TableSpec {
             families: BTreeMap::new(),
             time_column: None,
             undeclared: None,
+            from: BTreeMap::new(),
             lateness: None,
             append_only: false,
             split_at: Vec::new(),
@@ -295,7 +301,22 @@ impl TableSpec {
         if let Some(lateness) = &self.lateness {
             parse_duration(lateness).map_err(|e| format!("lateness: {e}"))?;
         }
+        self.check_from(&names)?;
         self.check_time_column()
+    }
+
+    fn check_from(&self, names: &BTreeSet<&str>) -> Result<(), String> {
+        for (name, path) in &self.from {
+            if !names.contains(name.as_str()) {
+                return Err(format!("from: '{name}' is neither a key part nor a column"));
+            }
+            if path.split('.').any(str::is_empty) {
+                return Err(format!(
+                    "from: '{path}' is not a path of '{name}': write an attribute, or names joined by dots as in actor.id"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_time_column(&self) -> Result<(), String> {
@@ -309,6 +330,13 @@ impl TableSpec {
             Some((_, ty)) => Err(format!("time_column '{name}' is of type {ty}; it must be timestamp or date")),
             None => Err(format!("time_column '{name}' is neither a key part nor a column")),
         }
+    }
+
+    /// The names that lead to the key part or column `name` in a JSON input row, if [`Self::from`]
+    /// says that it is not under its own name.
+    #[must_use]
+    pub fn input_path(&self, name: &str) -> Option<impl Iterator<Item = &str> + Clone> {
+        self.from.get(name).map(|path| path.split('.'))
     }
 
     /// The family for undeclared attributes, `None` if they are refused.
@@ -370,5 +398,26 @@ fn check_family_name(name: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("'{name}' is not a family name: 1 to {} letters, digits, _, - or .", limits::MAX_FAMILY_NAME_BYTES))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> Result<TableSpec> {
+        let spec: TableSpec = serde_json::from_str(text).unwrap();
+        spec.check().map(|()| spec)
+    }
+
+    #[test]
+    fn a_path_leads_to_a_part_or_column() {
+        let s = spec(r#"{"name": "a.b", "key": [{"actor_id": "int64"}], "from": {"actor_id": "actor.id"}}"#).unwrap();
+        assert_eq!(s.input_path("actor_id").unwrap().collect::<Vec<_>>(), ["actor", "id"]);
+        assert!(s.input_path("actor").is_none());
+        let unknown = spec(r#"{"name": "a.b", "from": {"actor_id": "actor.id"}}"#).unwrap_err();
+        assert!(unknown.message.contains("'actor_id'"), "{unknown}");
+        let empty = spec(r#"{"name": "a.b", "columns": {"x": "json"}, "from": {"x": "actor."}}"#).unwrap_err();
+        assert!(empty.message.contains("'actor.'"), "{empty}");
     }
 }
