@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
 /// The script of one example, beside its `sources/` and `derived/` folders. Unknown keys are refused.
 ///
@@ -34,7 +33,7 @@ pub struct Script {
     pub late: Option<Late>,
 }
 
-/// The events of a demo.
+/// The events of a demo. How a line becomes a row is said by the source (`from:` in its spec).
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Events {
@@ -43,9 +42,6 @@ pub struct Events {
     /// Makes them when no `--events` are given; without one, `--events` is required.
     #[serde(default)]
     pub generator: Option<Generator>,
-    /// How a line becomes a row.
-    #[serde(default)]
-    pub reshape: Reshape,
     /// Set as the source's watermark after the ingest: nothing older is expected. Absent: the watermark is
     /// the wall clock less the source's lateness.
     #[serde(default)]
@@ -58,26 +54,6 @@ pub struct Events {
 pub enum Generator {
     /// `examples/game`.
     Game,
-}
-
-/// Changes to a line before it is sent. Values keep their JSON text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Reshape {
-    /// New name of a member ← its old one (`at: created_at`).
-    pub rename: BTreeMap<String, String>,
-    /// Name of a new member ← a dotted path whose value is copied (`actor_login: actor.login`); left out where
-    /// the path leads nowhere.
-    pub copy: BTreeMap<String, String>,
-    /// Members (objects) that are replaced by their own members (`[attrs]`).
-    pub flatten: Vec<String>,
-}
-
-impl Reshape {
-    /// Whether lines stay as they are.
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// `GET /v1/tables/{table}/rows`, timed and shown.
@@ -119,7 +95,7 @@ pub struct Query {
 pub struct Late {
     /// What they are (`two messages that arrive a month late`).
     pub title: String,
-    /// Rows of the source, as after reshaping.
+    /// Rows of the source, as its events are.
     pub events: Vec<serde_json::Value>,
 }
 
@@ -139,7 +115,6 @@ mod tests {
         let text = "{title: t, events: {source: raw.e, generator: game}, reads: [], queries: [{title: q, sql: select 1}]}";
         let script = Script::parse(text).unwrap();
         assert_eq!(script.events.generator, Some(Generator::Game));
-        assert!(script.events.reshape.is_nothing());
         let wrong = format!("{:#}", Script::parse("{title: t, evnts: {}}").unwrap_err());
         assert!(wrong.contains("evnts"), "{wrong}");
     }
