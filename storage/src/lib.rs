@@ -1,1 +1,22 @@
-//! stub
+//! Stele's storage engine: an ordered, versioned row store on object storage.
+//!
+//! One [`Engine`] runs in a tablet server. It owns one shared write-ahead log, one memory budget and
+//! one block cache, and opens [`Tablet`]s: contiguous row ranges, each a log-structured merge tree of
+//! a memtable and SSTables, with a manifest in the object store.
+//!
+//! A write is validated, numbered, appended to the log, made durable, inserted into the memtable, made
+//! visible, acknowledged, in this order. Nothing is readable before it is durable.
+//!
+//! Modules import one way: `format` → `log`, `memtable`, `sstable` → `read` → `manifest`,
+//! `compaction` → `tablet` → `engine`. Nothing here knows a network or a consensus protocol.
+
+mod config;
+mod engine;
+pub mod format;
+mod metrics;
+mod tablet;
+
+pub use config::EngineConfig;
+pub use engine::Engine;
+pub use metrics::MetricsSnapshot;
+pub use tablet::{ChangeBatches, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};

@@ -1,0 +1,64 @@
+//! Settings of the engine.
+
+use common::ids::{Incarnation, ServerId};
+use common::store::SharedStore;
+use common::time::SharedClock;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of one [`crate::Engine`]; [`EngineConfig::new`] gives the defaults.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The server that this engine runs in.
+    pub server: ServerId,
+    /// The life of that server; the log's folder carries it, so it must never be used twice.
+    pub incarnation: Incarnation,
+    /// Where SSTables and manifests live.
+    pub store: SharedStore,
+    /// A folder of this server's own volume, under which the log is written.
+    pub log_dir: PathBuf,
+    /// Time.
+    pub clock: SharedClock,
+    /// Bytes that all memtables may hold together. At half of it the largest is flushed; at all of it
+    /// writers wait. More: fewer and larger SSTables, longer recovery.
+    pub memtable_bytes: usize,
+    /// Bytes that staged rows of unpublished runs may hold together.
+    pub staged_bytes: usize,
+    /// Bytes of decoded blocks kept in memory.
+    pub cache_bytes: u64,
+    /// Bytes at which a log segment is closed and the next begun.
+    pub log_segment_bytes: u64,
+    /// Bytes of log above which the tablets that need its oldest segment are flushed. More: longer recovery.
+    pub log_bytes: u64,
+    /// Uncompressed bytes of an SSTable block. More: better compression, dearer point reads.
+    pub block_bytes: usize,
+    /// How long a snapshot (a seq that was visible) stays readable without a pin.
+    pub snapshot_retention: Duration,
+    /// How long a writer waits for memtables to be flushed before it is refused.
+    pub write_patience: Duration,
+    /// Whether flushes and compactions start by themselves.
+    pub background: bool,
+}
+
+impl EngineConfig {
+    /// The defaults for this server, store, log folder and clock.
+    #[must_use]
+    pub fn new(server: ServerId, incarnation: Incarnation, store: SharedStore, log_dir: PathBuf, clock: SharedClock) -> Self {
+        Self {
+            server,
+            incarnation,
+            store,
+            log_dir,
+            clock,
+            memtable_bytes: 256 << 20,
+            staged_bytes: 1 << 30,
+            cache_bytes: 256 << 20,
+            log_segment_bytes: 64 << 20,
+            log_bytes: 256 << 20,
+            block_bytes: 64 << 10,
+            snapshot_retention: Duration::from_secs(300),
+            write_patience: Duration::from_secs(1),
+            background: true,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Names and codecs of everything durable: see `FORMAT.md` for the bytes.

@@ -1,0 +1,72 @@
+//! Counters of everything the engine does, for a metrics endpoint.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// The engine's counters.
+        #[derive(Debug, Default)]
+        pub(crate) struct Metrics {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        /// The engine's counters at one moment; all but grow from the engine's start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct MetricsSnapshot {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Metrics {
+            pub(crate) fn snapshot(&self) -> MetricsSnapshot {
+                MetricsSnapshot { $($name: self.$name.get(),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Row mutations acknowledged.
+    rows_written,
+    /// Bytes of row mutations acknowledged.
+    bytes_written,
+    /// Rows returned by reads.
+    rows_read,
+    /// Bytes appended to the log.
+    log_bytes,
+    /// Group commits: one write and one fdatasync each.
+    log_groups,
+    /// Log segments deleted.
+    log_segments_trimmed,
+    /// Bytes of SSTables put.
+    sstable_bytes_written,
+    /// Bytes of SSTables read from the object store.
+    sstable_bytes_read,
+    /// Blocks found in the cache.
+    cache_hits,
+    /// Blocks read from the object store.
+    cache_misses,
+    /// Memtables flushed.
+    flushes,
+    /// Compactions done.
+    compactions,
+    /// Bytes that compactions read.
+    compaction_bytes_read,
+    /// Writes refused for load.
+    writes_refused,
+    /// Stored data that failed its checksum or did not decode.
+    checksum_errors,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
