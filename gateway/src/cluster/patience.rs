@@ -1,0 +1,40 @@
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long, and how often, something is tried again: pauses double up to a second until the time is over.
+#[derive(Debug)]
+pub(super) struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(super) fn of(time: Duration) -> Self {
+        Self { until: Instant::now() + time, pause: FIRST_PAUSE }
+    }
+
+    /// Never over, for those who have nothing better to do.
+    pub(super) fn endless() -> Self {
+        Self::of(Duration::from_secs(365 * 24 * 3600))
+    }
+
+    /// Waits before another try, until `sooner` at the latest; false if the time is over.
+    pub(super) async fn wait(&mut self, at_least: Option<Duration>, sooner: impl Future<Output = ()>) -> bool {
+        let now = Instant::now();
+        if now >= self.until {
+            return false;
+        }
+        let pause = self.pause.max(at_least.unwrap_or_default());
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        // That `sooner` did not happen is as good a reason to go on.
+        let _ = timeout_at((now + pause).min(self.until), sooner).await;
+        true
+    }
+
+    pub(super) async fn pause(&mut self, at_least: Option<Duration>) -> bool {
+        self.wait(at_least, std::future::pending()).await
+    }
+}

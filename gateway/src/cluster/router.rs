@@ -1,0 +1,159 @@
+//! Splits a batch of rows by tablet and sends the pieces.
+//!
+//! The rule: a piece is sent again only under its own request id, until its outcome is known. Rows are cut into
+//! new pieces only while it is certain that they were not written.
+
+use super::Cluster;
+use super::call::{TRY_FOR, may_pass};
+use super::patience::Patience;
+use common::ids::{Seq, TabletId};
+use common::row::{Committed, RowMutation};
+use common::rpc::tablet::{RowResult, Target, WriteRequest, WriteResponse};
+use common::schema::Table;
+use common::time::Micros;
+use common::{Error, ErrorKind, Result, limits};
+use futures::StreamExt;
+use futures::stream;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Bytes of a piece, above which it is cut: several then travel at once, and none nears the message limit.
+const PIECE_BYTES: usize = 4 << 20;
+/// Pieces of one batch under way at a time.
+const AT_ONCE: usize = 8;
+/// One attempt to send a piece.
+const ATTEMPT: Duration = Duration::from_secs(30);
+
+const _: () = assert!(PIECE_BYTES + limits::MAX_CELL_BYTES < limits::MAX_RPC_MESSAGE_BYTES);
+
+type Results = Vec<Option<Result<Committed>>>;
+
+/// Rows of one tablet that travel together.
+struct Piece {
+    tablet: TabletId,
+    /// Indices into the batch.
+    rows: Vec<usize>,
+    request: WriteRequest,
+}
+
+pub(super) async fn write(cluster: &Cluster, table: &Table, rows: Vec<RowMutation>, internal: bool) -> Result<Vec<Result<Committed>>> {
+    cluster.view().tablets(table)?;
+    let mut results: Results = rows.iter().map(|r| r.check().err().map(Err)).collect();
+    let mut patience = Patience::of(TRY_FOR);
+    loop {
+        let pieces = cut(cluster, table, &rows, &results, internal)?;
+        let sent = stream::iter(pieces).map(|p| deliver(cluster, table, p)).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+        let mut refused = None;
+        for (rows, outcome) in sent {
+            settle(&mut results, &rows, outcome, &mut refused);
+        }
+        let Some(error) = refused else { return finish(results) };
+        if !cluster.wait(&mut patience, &error).await {
+            results.iter_mut().for_each(|r| _ = r.get_or_insert_with(|| Err(error.clone())));
+            return finish(results);
+        }
+    }
+}
+
+fn finish(results: Results) -> Result<Vec<Result<Committed>>> {
+    results.into_iter().map(|r| r.ok_or_else(|| Error::internal("a row without a result"))).collect()
+}
+
+/// The rows without a result, cut by tablet and size, under new request ids.
+fn cut(cluster: &Cluster, table: &Table, rows: &[RowMutation], results: &Results, internal: bool) -> Result<Vec<Piece>> {
+    let view = cluster.view();
+    let mut by_tablet: BTreeMap<TabletId, Vec<usize>> = BTreeMap::new();
+    for (i, row) in rows.iter().enumerate().filter(|(i, _)| results[*i].is_none()) {
+        by_tablet.entry(view.tablet_at(table, &row.key)?.id).or_default().push(i);
+    }
+    let piece = |tablet, indices: &[usize]| Piece {
+        tablet,
+        rows: indices.to_vec(),
+        request: WriteRequest {
+            target: Some(Target::new(table.id, tablet)),
+            request_id: rand::random::<[u8; 16]>().to_vec().into(),
+            rows: indices.iter().map(|&i| rows[i].clone().into()).collect(),
+            internal,
+        },
+    };
+    Ok(by_tablet
+        .iter()
+        .flat_map(|(&t, all)| pieces_of(rows, all).into_iter().map(move |some| (t, some)))
+        .map(|(t, s)| piece(t, s))
+        .collect())
+}
+
+/// Cuts `indices` so that no piece is much above its limits; a row is never cut.
+pub(super) fn pieces_of<'a>(rows: &[RowMutation], mut indices: &'a [usize]) -> Vec<&'a [usize]> {
+    let mut pieces = Vec::new();
+    while !indices.is_empty() {
+        let (mut bytes, mut mutations) = (0, 0);
+        let fits = |&&i: &&usize| {
+            bytes += rows[i].weight();
+            mutations += rows[i].mutations.len();
+            bytes <= PIECE_BYTES && mutations <= limits::MAX_MUTATIONS_PER_REQUEST
+        };
+        let count = indices.iter().take_while(fits).count().max(1);
+        let (piece, rest) = indices.split_at(count);
+        pieces.push(piece);
+        indices = rest;
+    }
+    pieces
+}
+
+/// Sends a piece until its outcome is known or the patience is at its end. A retryable error means: surely not written.
+async fn deliver(cluster: &Cluster, table: &Table, piece: Piece) -> (Vec<usize>, Result<WriteResponse>) {
+    let mut patience = Patience::of(TRY_FOR);
+    let mut uncertain = false;
+    loop {
+        let error = match send_once(cluster, table, &piece).await {
+            Ok(response) => return (piece.rows, Ok(response)),
+            Err(e) => e,
+        };
+        uncertain |= matches!(error.kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded);
+        let moved = matches!(error.kind, ErrorKind::NotMine | ErrorKind::Fenced);
+        let again = may_pass(&error) || error.kind == ErrorKind::DeadlineExceeded;
+        if !again || (moved && !uncertain) || !cluster.wait(&mut patience, &error).await {
+            let error = if uncertain && again { unknown(&error) } else { error };
+            return (piece.rows, Err(error));
+        }
+    }
+}
+
+async fn send_once(cluster: &Cluster, table: &Table, piece: &Piece) -> Result<WriteResponse> {
+    let mut client = cluster.client(table.id, piece.tablet)?;
+    match tokio::time::timeout(ATTEMPT, client.write(piece.request.clone())).await {
+        Ok(response) => Ok(response?.into_inner()),
+        Err(_) => Err(Error::deadline(format!("tablet {} has not answered a write for {} s", piece.tablet, ATTEMPT.as_secs()))),
+    }
+}
+
+fn unknown(error: &Error) -> Error {
+    Error::unavailable(format!("it is not known whether the row was written: read it, or write it again ({error})"))
+}
+
+/// Enters the outcome of a piece; rows that may be sent anew stay without a result, and `refused` says why.
+fn settle(results: &mut Results, rows: &[usize], outcome: Result<WriteResponse>, refused: &mut Option<Error>) {
+    let response = match outcome {
+        Ok(response) if response.results.len() == rows.len() => response,
+        Ok(response) => {
+            let e = Error::internal(format!("{} results for {} rows", response.results.len(), rows.len()));
+            return rows.iter().for_each(|&i| results[i] = Some(Err(e.clone())));
+        }
+        Err(e) if e.is_retryable() => return *refused = Some(e),
+        Err(e) => return rows.iter().for_each(|&i| results[i] = Some(Err(e.clone()))),
+    };
+    for (&i, result) in rows.iter().zip(response.results) {
+        match committed(result) {
+            Err(e) if e.is_retryable() => *refused = Some(e),
+            known => results[i] = Some(known),
+        }
+    }
+}
+
+fn committed(result: RowResult) -> Result<Committed> {
+    match result.error() {
+        Some(e) => Err(e),
+        None => Ok(Committed { seq: Seq(result.seq), timestamp: Micros(result.timestamp) }),
+    }
+}

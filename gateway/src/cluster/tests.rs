@@ -1,0 +1,1 @@
+//! Routing against an in-memory tablet service.
