@@ -3,3 +3,4 @@
 //! Modules import one way: `cluster` → `rows` → `sql` → `runner` → `rest` → `server`.
 
 pub mod cluster;
+pub mod sql;

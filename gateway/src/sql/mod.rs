@@ -1,0 +1,3 @@
+//! SQL over the cluster: `DataFusion` with tables that are tablets.
+
+pub mod functions;
