@@ -1,1 +1,23 @@
-//! stub
+//! Derived tables, purely: definitions and their project, what a definition's SQL means and reads,
+//! windows, which of them changes make dirty, what is due, and how rows merge. No I/O but reading a
+//! project's files, no clock, no network; the runner executes what is planned here.
+//!
+//! A project is [loaded](project) and compiled into [`Artifact`]s, which are submitted to the master
+//! and read back by runners; [`due::decide`] says what to run now.
+//!
+//! Modules import one way: `problem`, `window`, `graph`, `sql` → `bounds`, `fold`, `row_test` →
+//! `definition`, `template` → `document` → `compile` → `project` → `plan`; `document` → `due`, `explain`.
+
+pub mod bounds;
+pub mod definition;
+pub mod document;
+pub mod due;
+pub mod fold;
+mod graph;
+pub mod problem;
+pub mod row_test;
+pub mod sql;
+pub mod window;
+
+pub use document::Artifact;
+pub use problem::Problem;

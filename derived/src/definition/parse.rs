@@ -1,0 +1,197 @@
+use super::refuse::not_built;
+use super::{Definition, StrategySpec};
+use crate::problem::Problem;
+use serde_yaml_ng::Value;
+use serde_yaml_ng::with::singleton_map_recursive;
+
+/// Reads one definition.
+///
+/// # Errors
+/// What is wrong, with line and column where the YAML parser knows them.
+pub fn parse(file: &str, text: &str) -> Result<Definition, Problem> {
+    let keys: Value = serde_yaml_ng::from_str(text).map_err(|e| of_yaml(file, &e))?;
+    let Value::Mapping(keys) = &keys else {
+        return Err(Problem::in_file(file, "a definition is a map of keys: name, strategy, sql and so on"));
+    };
+    for key in keys.keys().filter_map(Value::as_str) {
+        if let Some(why) = not_built(key) {
+            return Err(Problem::at_key(file, text, key, format!("{key}: {why}")));
+        }
+    }
+    let definition: Definition =
+        singleton_map_recursive::deserialize(serde_yaml_ng::Deserializer::from_str(text)).map_err(|e| of_yaml(file, &e))?;
+    check(&definition).map_err(|(key, message)| Problem::at_key(file, text, key, message))?;
+    Ok(definition)
+}
+
+/// A YAML error with its place.
+pub(crate) fn of_yaml(file: &str, error: &serde_yaml_ng::Error) -> Problem {
+    let (line, column) = error.location().map_or((0, 0), |l| (l.line(), l.column()));
+    let text = error.to_string();
+    // The place is said once, in front.
+    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    Problem { file: file.into(), line, column, message: message.to_owned() }
+}
+
+type Fault = (&'static str, String);
+
+/// What can be said without the SQL.
+fn check(d: &Definition) -> Result<(), Fault> {
+    common::schema::check_table_name(&d.name).map_err(|e| ("name", format!("name: {e}")))?;
+    if let Some(schedule) = d.schedule.as_deref().filter(|s| *s != "on_data") {
+        return Err(("schedule", format!("schedule: '{schedule}' is not built yet: write on_data, or leave it out")));
+    }
+    for (key, value) in
+        [("min_interval", &d.min_interval), ("repair_interval", &d.repair_interval), ("timeout", &d.timeout), ("freshness", &d.freshness)]
+    {
+        value.as_deref().map_or(Ok(()), |v| common::time::parse_duration(v).map(|_| ())).map_err(|e| (key, format!("{key}: {e}")))?;
+    }
+    if let Some(start) = &d.start {
+        common::time::Micros::parse(start).map_err(|e| ("start", format!("start: {e}")))?;
+    }
+    check_window(d)?;
+    check_strategy(d)?;
+    check_inputs(d)
+}
+
+fn check_window(d: &Definition) -> Result<(), Fault> {
+    if let Some(window) = &d.window {
+        crate::window::Windows::try_from(window.clone()).map_err(|e| ("window", format!("window: {e}")))?;
+        if d.time_column.is_none() {
+            return Err(("window", "window: also write time_column, the output column that says which window a row lies in".into()));
+        }
+        return Ok(());
+    }
+    let without_effect = [
+        ("start", d.start.is_some()),
+        ("meaning", d.meaning == super::Meaning::PerWindow),
+        ("eager", d.eager),
+        ("repair_interval", d.repair_interval.is_some()),
+    ];
+    match without_effect.into_iter().find(|(_, set)| *set) {
+        Some((key, _)) => Err((key, format!("{key}: it has an effect only on tables with a window"))),
+        None => Ok(()),
+    }
+}
+
+fn check_strategy(d: &Definition) -> Result<(), Fault> {
+    if d.late.is_some() && d.strategy != StrategySpec::Append {
+        return Err(("late", "late: it has an effect only with strategy append".into()));
+    }
+    match &d.strategy {
+        StrategySpec::Append if d.window.is_none() => {
+            Err(("strategy", "strategy: append without a window is not built yet: add a window, or use replace".into()))
+        }
+        StrategySpec::Append if d.eager => Err(("eager", "eager: an appended window is first written when it is complete".into())),
+        StrategySpec::Merge(_) if d.key != super::KeySpec::default() => {
+            Err(("key", "key: a merge table's row key is strategy.merge.key: leave key out".into()))
+        }
+        StrategySpec::Merge(m) if m.key.is_empty() => Err(("strategy", "strategy: merge needs a key of at least one column".into())),
+        StrategySpec::Merge(m) => match m.columns.iter().find(|(_, rule)| rule.needs_order() && m.order_by.is_none()) {
+            Some((column, rule)) => {
+                let rule = format!("{rule:?}").to_lowercase();
+                Err(("strategy", format!("strategy: column '{column}' merges by {rule}, which needs order_by")))
+            }
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn check_inputs(d: &Definition) -> Result<(), Fault> {
+    for (name, rule) in &d.inputs {
+        for (key, value) in [("back", &rule.back), ("ahead", &rule.ahead)] {
+            let ok = value.as_deref().map_or(Ok(()), |v| common::time::parse_duration(v).map(|_| ()));
+            ok.map_err(|e| ("inputs", format!("inputs: {name}: {key}: {e}")))?;
+        }
+        if rule.need == Some(super::Need::LastComplete) {
+            return Err(("inputs", format!("inputs: {name}: need last_complete is not built yet: write complete or latest")));
+        }
+        if d.window.is_none() && (rule.back.is_some() || rule.ahead.is_some() || rule.need == Some(super::Need::Complete)) {
+            return Err(("inputs", format!("inputs: {name}: back, ahead and need complete have an effect only on tables with a window")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold::Rule;
+
+    const WHOLE: &str = "name: game.revenue_daily
+description: revenue
+owner: games
+tags: [finance]
+columns: {device: {description: the device, type: string, tests: [not_null, {accepted_values: [ios, android]}]}}
+strategy: replace
+window: {every: day, zone: UTC}
+time_column: day
+start: 2026-01-01
+schedule: on_data
+repair_interval: 5m
+key: {partition: [device], cluster: [day desc], unique: [device, day]}
+inputs:
+  raw.game_events: {need: complete, back: 0s, ahead: 0s}
+  core.users: {need: latest, on_change: ignore}
+freshness: 2h
+retries: 3
+timeout: 10m
+sql: revenue_daily.sql
+";
+
+    fn with(more: &str) -> Result<Definition, Problem> {
+        parse("derived/x.yaml", &format!("name: a.b\nsql: select 1\n{more}"))
+    }
+
+    #[test]
+    fn the_documented_form_is_read() {
+        let d = parse("f.yaml", WHOLE).unwrap();
+        assert_eq!(d.strategy, StrategySpec::Replace);
+        assert_eq!(d.columns["device"].tests.len(), 2);
+        assert_eq!(d.inputs["core.users"].on_change, Some(super::super::OnChange::Ignore));
+        let merge = with("strategy: {merge: {key: [user_id], order_by: at, columns: {first_at: min, device: latest}}}").unwrap();
+        let StrategySpec::Merge(merge) = merge.strategy else { panic!("{merge:?}") };
+        assert_eq!((merge.columns["first_at"], merge.columns["device"]), (Rule::Min, Rule::Latest));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let e = with("windoww: {every: day}").unwrap_err().to_string();
+        assert!(e.starts_with("derived/x.yaml:3:1: ") && e.contains("windoww") && e.contains("window"), "{e}");
+        let e = with("key: {partition: [a], clusters: [b]}").unwrap_err().to_string();
+        assert!(e.starts_with("derived/x.yaml:3:") && e.contains("clusters"), "{e}");
+        let e = with("strategy: {replce: {}}").unwrap_err().to_string();
+        assert!(e.contains("replce") && e.contains("merge"), "{e}");
+    }
+
+    #[test]
+    fn a_key_whose_effect_is_not_built_is_refused_never_ignored() {
+        for (text, says) in [
+            ("keep: 30 days", "retention"),
+            ("memory: 1GB", "not built"),
+            ("access: [team]", "privacy"),
+            ("schedule: every 1h", "on_data"),
+            ("strategy: append", "without a window"),
+            ("late: ignore", "only with strategy append"),
+            ("eager: true", "window"),
+            ("inputs: {raw.x: {need: last_complete}}", "last_complete"),
+            ("min_interval: soon", "not a duration"),
+            ("window: {every: fortnight}\ntime_column: day", "every 'fortnight'"),
+            ("window: {every: day}", "time_column"),
+            ("strategy: {merge: {key: [a], columns: {b: latest}}}", "order_by"),
+            ("strategy: {merge: {key: [a], columns: {b: min}}}\nkey: {partition: [a]}", "leave key out"),
+        ] {
+            let e = with(text).unwrap_err();
+            assert!(e.message.contains(says), "{text}: {e}");
+            assert!(e.line >= 3, "{text}: {e}");
+        }
+    }
+
+    #[test]
+    fn broken_yaml_names_its_place() {
+        let e = parse("f.yaml", "name: a.b\n  sql: x\n").unwrap_err();
+        assert_eq!(e.line, 2, "{e}");
+        assert!(parse("f.yaml", "- a\n").unwrap_err().message.contains("map of keys"));
+    }
+}

@@ -1,0 +1,115 @@
+//! What one table may expect of its inputs.
+
+use super::{Facts, State};
+use crate::definition::{Need, OnChange};
+use crate::document::{Artifact, Input, OutputWindow};
+use common::schema::Table;
+use common::time::{Micros, TimeRange};
+use common::version::RangeSet;
+use std::collections::BTreeMap;
+
+/// The inputs of one table at one snapshot.
+pub(super) struct Inputs<'a> {
+    pub facts: &'a Facts<'a>,
+    pub artifact: &'a Artifact,
+    pub states: &'a BTreeMap<String, State>,
+}
+
+impl Inputs<'_> {
+    /// Nothing before this is computed: as declared, or the first window that some input row reaches.
+    pub fn start(&self, window: &OutputWindow) -> Option<Micros> {
+        let declared = window.start.map(|s| window.windows.floor(s));
+        declared.or_else(|| self.artifact.inputs.iter().filter_map(|i| self.first_window(window, i)).min())
+    }
+
+    fn first_window(&self, window: &OutputWindow, input: &Input) -> Option<Micros> {
+        let time = input.time.as_ref()?;
+        let earliest = match self.states.get(&input.name) {
+            Some(state) => time.value(state.start?),
+            None => *self.facts.earliest.get(&self.facts.catalog.table(&input.name)?.id)?,
+        };
+        let reached = input.reach.dirty(&window.windows, &RangeSet::of(earliest, Micros(earliest.0.saturating_add(1))));
+        let first = reached.ranges().first().map(|r| r.0).filter(|s| *s != Micros::MIN);
+        Some(first.unwrap_or_else(|| window.windows.floor(earliest)))
+    }
+
+    /// Windows of this table that a set of an input's windows reaches.
+    fn reached(&self, input: &Input, windows: &RangeSet) -> RangeSet {
+        self.artifact.dirty(input, &input.changes(windows))
+    }
+
+    /// Windows that an ancestor's due windows reach, by the name of the input they come through.
+    pub fn unsettled(&self) -> impl Iterator<Item = (&str, RangeSet)> {
+        self.artifact.inputs.iter().filter_map(|input| {
+            let state = self.states.get(&input.name)?;
+            Some((input.name.as_str(), self.reached(input, &state.unsettled)))
+        })
+    }
+
+    /// Windows that stale rows of ancestors reach, by the ancestor.
+    pub fn mixed(&self) -> BTreeMap<String, RangeSet> {
+        let mut out: BTreeMap<String, RangeSet> = BTreeMap::new();
+        for input in &self.artifact.inputs {
+            for (ancestor, windows) in self.states.get(&input.name).into_iter().flat_map(|s| &s.mixed) {
+                let reached = self.reached(input, windows);
+                if !reached.is_empty() {
+                    let all = out.entry(ancestor.clone()).or_default();
+                    *all = all.union(&reached);
+                }
+            }
+        }
+        out
+    }
+
+    /// What keeps any run of this table from starting.
+    pub fn missing(&self) -> Option<String> {
+        self.artifact.inputs.iter().find_map(|input| match self.states.get(&input.name) {
+            Some(state) if !state.published && input.need != Need::Complete => Some(format!("{} has no version yet", input.name)),
+            None if input.derived => Some(format!("the definition of {} does not decode", input.name)),
+            None if self.facts.catalog.table(&input.name).is_none() => Some(format!("table {} does not exist", input.name)),
+            _ => None,
+        })
+    }
+
+    /// A raw input with an open bulk ingest, for which windows wait.
+    pub fn ingesting(&self) -> Option<&str> {
+        let open = |input: &&Input| {
+            let table = self.facts.catalog.table(&input.name);
+            input.on_change != OnChange::Ignore && table.is_some_and(|t| self.facts.catalog.ingesting.contains(&t.id))
+        };
+        self.artifact.inputs.iter().find(open).map(|i| i.name.as_str())
+    }
+
+    /// The input that does not yet cover what window `[start, end)` reads of it.
+    pub fn incomplete(&self, window: &OutputWindow, start: Micros, end: Micros) -> Option<&str> {
+        let needed = self.artifact.inputs.iter().filter(|i| i.need == Need::Complete);
+        needed.filter(|i| !self.covers(window, i, start, end)).map(|i| i.name.as_str()).next()
+    }
+
+    fn covers(&self, window: &OutputWindow, input: &Input, start: Micros, end: Micros) -> bool {
+        // Of an input without time bound only what lies before the window's end can ever be complete.
+        let reads = match input.reach.is_bounded() {
+            true => input.reach.reads(&window.windows, start, end),
+            false => TimeRange { start: Micros::MIN, end: input.time.as_ref().map_or(end, |t| t.value(end)) },
+        };
+        match (self.states.get(&input.name), &input.time) {
+            (Some(state), Some(time)) if time.windows.is_some() => {
+                let reads = time.instants(reads);
+                state.complete.covers(reads.start, reads.end)
+            }
+            (Some(state), _) => state.published,
+            (None, _) => raw_watermark(self.facts, &input.name).is_some_and(|w| reads.end <= w),
+        }
+    }
+}
+
+/// The time before which a raw table is complete: what its loader has set, else its lateness behind
+/// the clock; none while a bulk ingest is open.
+fn raw_watermark(facts: &Facts<'_>, name: &str) -> Option<Micros> {
+    let table: &Table = facts.catalog.table(name)?;
+    if facts.catalog.ingesting.contains(&table.id) {
+        return None;
+    }
+    let set = facts.catalog.watermarks.iter().find(|(id, _)| *id == table.id).map(|(_, at)| *at);
+    Some(set.unwrap_or_else(|| facts.now.before(table.lateness())))
+}

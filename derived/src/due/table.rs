@@ -1,0 +1,265 @@
+//! The decision on one table.
+
+use super::group::{self, Marks};
+use super::inputs::Inputs;
+use super::{Decision, Facts, Failure, PlannedRun, State, Wait};
+use crate::definition::Late;
+use crate::document::{Artifact, OutputWindow, Strategy};
+use common::catalog::Published;
+use common::ids::TableId;
+use common::time::Micros;
+use common::version::RangeSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(super) fn decide(facts: &Facts<'_>, artifact: &Artifact, states: &BTreeMap<String, State>) -> Option<(Decision, State)> {
+    let id = facts.catalog.table(&artifact.name)?.id;
+    let blank = blank(id);
+    let published = facts.catalog.published(id).unwrap_or(&blank);
+    let inputs = Inputs { facts, artifact, states };
+    let table = Deciding { facts, artifact, published, inputs };
+    Some(match &artifact.window {
+        Some(window) => table.windowed(window),
+        None => table.whole(),
+    })
+}
+
+fn blank(table: TableId) -> Published {
+    let none = RangeSet::empty;
+    Published {
+        table,
+        version: common::ids::Seq::ZERO,
+        windows: none(),
+        complete: none(),
+        forced: none(),
+        inputs: Vec::new(),
+        claimed: none(),
+        runs: Vec::new(),
+    }
+}
+
+struct Deciding<'a> {
+    facts: &'a Facts<'a>,
+    artifact: &'a Artifact,
+    published: &'a Published,
+    inputs: Inputs<'a>,
+}
+
+/// What keeps due windows from running.
+enum Held {
+    /// They will run soon: descendants wait.
+    Soon(String),
+    /// Nobody waits for them.
+    Stuck(String),
+}
+
+impl Deciding<'_> {
+    fn windowed(&self, window: &OutputWindow) -> (Decision, State) {
+        let start = self.inputs.start(window);
+        let sets = self.sets(window, start);
+        let mut marks: Vec<Marks> = Vec::new();
+        let mut waits: BTreeMap<String, RangeSet> = BTreeMap::new();
+        let (mut unsettled, mut stuck) = (RangeSet::empty(), RangeSet::empty());
+        let reached: Vec<_> = self.inputs.unsettled().collect();
+        let mixed = self.inputs.mixed();
+        for &(from, to) in sets.candidates.ranges() {
+            for (s, e) in window.windows.iter(from, to) {
+                let Some(due) = sets.due(self, window, &mixed, s, e) else { continue };
+                match self.held(&due, &reached, s, e) {
+                    None => {
+                        unsettled.insert(s, e);
+                        if !self.published.claimed.meets(s, e) {
+                            marks.push(due);
+                        }
+                    }
+                    Some(Held::Soon(why)) => {
+                        unsettled.insert(s, e);
+                        waits.entry(why).or_default().insert(s, e);
+                    }
+                    Some(Held::Stuck(why)) => {
+                        stuck.insert(s, e);
+                        waits.entry(why).or_default().insert(s, e);
+                    }
+                }
+            }
+        }
+        self.finish(window, start, marks, waits, (unsettled, stuck), mixed, &reached)
+    }
+
+    #[allow(clippy::too_many_arguments)] // one place that turns the walk's results into the answer
+    fn finish(
+        &self,
+        window: &OutputWindow,
+        start: Option<Micros>,
+        marks: Vec<Marks>,
+        waits: BTreeMap<String, RangeSet>,
+        (unsettled, stuck): (RangeSet, RangeSet),
+        mut mixed: BTreeMap<String, RangeSet>,
+        reached: &[(&str, RangeSet)],
+    ) -> (Decision, State) {
+        let whole = matches!(self.artifact.strategy, Strategy::Merge(_));
+        let due = unsettled.union(&stuck);
+        let complete = match start {
+            Some(s) => self.published.complete.union(&RangeSet::of(Micros::MIN, s)),
+            None => self.published.complete.clone(),
+        };
+        let first = start.unwrap_or(Micros::MIN);
+        let watermark = complete.ranges().iter().find(|(s, e)| *s <= first && first < *e).map(|r| r.1);
+        if !stuck.is_empty() {
+            mixed.entry(self.artifact.name.clone()).or_default().clone_from(&stuck);
+        }
+        // What an ancestor is about to change here is not settled either, due or not yet.
+        let coming = reached.iter().fold(RangeSet::empty(), |all, (_, w)| all.union(w)).intersect(&self.published.windows);
+        let decision = Decision {
+            table: self.artifact.name.clone(),
+            due,
+            runs: group::runs(&window.windows, marks, self.facts.max_windows, whole),
+            waits: waits.into_iter().map(|(why, windows)| Wait { windows, why }).collect(),
+            start,
+            watermark,
+        };
+        let published = self.published.version.0 > 0;
+        (decision, State { unsettled: unsettled.union(&coming), mixed, complete, published, start })
+    }
+
+    fn whole(&self) -> (Decision, State) {
+        let dirty = self.dirty().union(&self.published.forced);
+        let never = self.published.version.0 == 0;
+        let mixed = self.inputs.mixed();
+        let reached: Vec<_> = self.inputs.unsettled().collect();
+        let (mut runs, mut waits, mut state) = (Vec::new(), Vec::new(), State { published: !never, ..State::default() });
+        let coming = reached.iter().any(|(_, w)| !w.is_empty());
+        let is_due = never || !dirty.is_empty();
+        if is_due {
+            let mut mark =
+                Marks { start: Micros::MIN, end: Micros::MAX, complete: mixed.is_empty(), reason: self.reason(never), mixed: Vec::new() };
+            mark.mixed = mixed.keys().cloned().collect();
+            let held = self.inputs.missing().map(Held::Soon).or_else(|| self.held(&mark, &reached, Micros::MIN, Micros::MAX));
+            match held {
+                None if self.published.claimed.is_empty() => {
+                    runs.push(PlannedRun { range: None, whole: true, complete: mark.complete, reason: mark.reason, mixed_with: mark.mixed })
+                }
+                None => {}
+                Some(Held::Soon(why)) => waits.push(Wait { windows: RangeSet::all(), why }),
+                Some(Held::Stuck(why)) => {
+                    waits.push(Wait { windows: RangeSet::all(), why });
+                    state.mixed.insert(self.artifact.name.clone(), RangeSet::all());
+                }
+            }
+        }
+        if coming || (is_due && state.mixed.is_empty()) {
+            state.unsettled = RangeSet::all();
+        }
+        state.mixed.extend(mixed);
+        let due = if is_due { RangeSet::all() } else { RangeSet::empty() };
+        (Decision { table: self.artifact.name.clone(), due, runs, waits, start: None, watermark: None }, state)
+    }
+
+    fn reason(&self, never: bool) -> &'static str {
+        match () {
+            () if never => "first build",
+            () if !self.published.forced.is_empty() => "changed definition",
+            () => "new data",
+        }
+    }
+
+    /// Windows with changes that no run has computed.
+    fn dirty(&self) -> RangeSet {
+        let followed = self.published.inputs.iter().map(|i| &i.dirty);
+        let pending = self.facts.pending.iter().filter(|((table, _), _)| *table == self.published.table).map(|(_, w)| w);
+        followed.chain(pending).fold(RangeSet::empty(), |all, w| all.union(w))
+    }
+
+    fn sets(&self, window: &OutputWindow, start: Option<Micros>) -> Sets {
+        let upto = window.windows.next(self.facts.now);
+        let base = start.map_or_else(RangeSet::empty, |s| RangeSet::of(s, upto));
+        let changed = if self.ignores_late() { RangeSet::empty() } else { self.dirty() };
+        let dirty = window.windows.align_out(&changed).intersect(&base);
+        let forced = window.windows.align_out(&self.published.forced).intersect(&base);
+        let unfinished = base.subtract(&self.published.complete);
+        Sets { candidates: unfinished.union(&dirty).union(&forced), dirty, forced }
+    }
+
+    fn ignores_late(&self) -> bool {
+        matches!(self.artifact.strategy, Strategy::Append { late: Late::Ignore })
+    }
+
+    /// Why a due window does not run now.
+    fn held(&self, due: &Marks, reached: &[(&str, RangeSet)], s: Micros, e: Micros) -> Option<Held> {
+        let definition = self.facts.catalog.definition(&self.artifact.name);
+        if definition.is_some_and(|d| d.paused) {
+            return Some(Held::Stuck("the table is paused".into()));
+        }
+        let failures = self.facts.failures.iter().filter(|f| f.table == self.published.table && f.windows.meets(s, e));
+        if let Some(held) = failures.max_by_key(|f| f.attempts).and_then(|f| self.after_failure(f)) {
+            return Some(held);
+        }
+        if let Some((name, _)) = reached.iter().find(|(_, w)| w.meets(s, e)) {
+            return Some(Held::Soon(format!("{name} has due windows that reach it")));
+        }
+        self.resting(due).map(|until| Held::Stuck(format!("it rests until {until}")))
+    }
+
+    fn after_failure(&self, failure: &Failure) -> Option<Held> {
+        if failure.attempts > self.artifact.timing.retries {
+            return Some(Held::Stuck(format!("{} attempts failed, the last with: {}", failure.attempts, failure.error)));
+        }
+        let again = failure.at.after(backoff(failure.attempts));
+        (self.facts.now < again).then(|| Held::Soon(format!("it failed and is tried again at {again}: {}", failure.error)))
+    }
+
+    /// The end of the interval that keeps such a window from running again.
+    fn resting(&self, due: &Marks) -> Option<Micros> {
+        let timing = &self.artifact.timing;
+        let interval = match due.reason {
+            "late data" => timing.repair_interval,
+            "new data" if !due.complete || self.artifact.window.is_none() => timing.min_interval,
+            _ => None,
+        };
+        let until = self.facts.last_run.get(&self.published.table)?.after(interval?);
+        (self.facts.now < until).then_some(until)
+    }
+}
+
+/// The time after the n-th failure in a row before the next attempt: 1 s, doubled each time, at most 5 min.
+fn backoff(attempts: u32) -> Duration {
+    Duration::from_secs(1 << attempts.saturating_sub(1).min(9)).min(Duration::from_secs(300))
+}
+
+struct Sets {
+    /// Aligned to windows.
+    candidates: RangeSet,
+    dirty: RangeSet,
+    forced: RangeSet,
+}
+
+impl Sets {
+    /// Whether and why a window is due; `None`: it is not, or waits for its inputs to be complete.
+    fn due(&self, table: &Deciding<'_>, window: &OutputWindow, mixed: &BTreeMap<String, RangeSet>, s: Micros, e: Micros) -> Option<Marks> {
+        let published = table.published.windows.covers(s, e);
+        let was_complete = table.published.complete.covers(s, e);
+        let mixed: Vec<_> = mixed.iter().filter(|(_, w)| w.meets(s, e)).map(|(name, _)| name.clone()).collect();
+        let inputs = &table.inputs;
+        let ready = inputs.incomplete(window, s, e).is_none() && inputs.ingesting().is_none() && inputs.missing().is_none();
+        let eager = table.artifact.timing.eager && inputs.missing().is_none();
+        if !(ready || eager) {
+            return None;
+        }
+        let reason = match () {
+            () if self.forced.covers(s, e) && published => "backfill",
+            () if !published && table.published.version.0 == 0 => "first build",
+            () if !published => "new data",
+            () if self.dirty.covers(s, e) => {
+                if was_complete {
+                    "late data"
+                } else {
+                    "new data"
+                }
+            }
+            // Computed early; now its inputs are complete and nothing stale is left in them.
+            () if !was_complete && ready && mixed.is_empty() => "completed",
+            () => return None,
+        };
+        Some(Marks { start: s, end: e, complete: ready && mixed.is_empty(), reason, mixed })
+    }
+}

@@ -1,0 +1,106 @@
+//! The text of queries: window ends put in for their placeholders, and results kept to some windows.
+
+use common::time::Micros;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
+
+/// What `{{ window.start }}` renders to.
+pub const WINDOW_START: &str = "$window_start";
+/// What `{{ window.end }}` renders to.
+pub const WINDOW_END: &str = "$window_end";
+/// What `{{ run_time }}` renders to.
+pub const RUN_TIME: &str = "$run_time";
+
+/// `sql` with window ends in place of their placeholders.
+#[must_use]
+pub fn bind(sql: &str, start: Micros, end: Micros) -> String {
+    replace(sql, |name| match name {
+        WINDOW_START => Some(timestamp(start)),
+        WINDOW_END => Some(timestamp(end)),
+        _ => None,
+    })
+}
+
+/// `sql` with another text for each placeholder that `with` knows. Placeholders in text and comments are none.
+pub(crate) fn replace(sql: &str, with: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut at = 0;
+    for (offset, name) in placeholders(sql) {
+        if let Some(text) = with(&name) {
+            out.push_str(&sql[at..offset]);
+            out.push_str(&text);
+            at = offset + name.len();
+        }
+    }
+    out.push_str(&sql[at..]);
+    out
+}
+
+/// The placeholders of `sql` with their byte offsets, in order; none if it does not tokenize.
+pub(crate) fn placeholders(sql: &str) -> Vec<(usize, String)> {
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location() else { return Vec::new() };
+    let named = tokens.into_iter().filter_map(|t| match t.token {
+        Token::Placeholder(name) => Some((offset_of(sql, t.span.start), name)),
+        _ => None,
+    });
+    named.filter(|(offset, name)| sql[*offset..].starts_with(name.as_str())).collect()
+}
+
+/// The byte offset of a line and column, both from 1, the column in characters.
+fn offset_of(sql: &str, at: Location) -> usize {
+    let lines = sql.split_inclusive('\n').take(usize::try_from(at.line).unwrap_or(1).saturating_sub(1));
+    let line_start: usize = lines.map(str::len).sum();
+    let before = sql[line_start..].chars().take(usize::try_from(at.column).unwrap_or(1).saturating_sub(1));
+    line_start + before.map(char::len_utf8).sum::<usize>()
+}
+
+/// The rows of `sql` whose `column` lies in `[start, end)` or is null.
+pub(crate) fn within(sql: &str, column: &str, date: bool, start: Micros, end: Micros) -> String {
+    let literal = if date { date_literal } else { timestamp };
+    let column = format!("\"_piece\".\"{column}\"");
+    let mut inside = Vec::new();
+    if start != Micros::MIN {
+        inside.push(format!("{column} >= {}", literal(start)));
+    }
+    if end != Micros::MAX {
+        inside.push(format!("{column} < {}", literal(end)));
+    }
+    if inside.is_empty() {
+        return sql.to_owned();
+    }
+    format!("SELECT * FROM (\n{sql}\n) AS \"_piece\" WHERE {column} IS NULL OR ({})", inside.join(" AND "))
+}
+
+fn timestamp(t: Micros) -> String {
+    let text = t.to_rfc3339();
+    format!("arrow_cast('{}', 'Timestamp(Microsecond, None)')", text.trim_end_matches('Z'))
+}
+
+fn date_literal(t: Micros) -> String {
+    let text = t.to_rfc3339();
+    format!("arrow_cast('{}', 'Date32')", text.split('T').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_in_text_and_comments_are_left_alone() {
+        let sql = "select '$window_start', é -- $window_end\nfrom t where at >= $window_start\n and at<$window_end";
+        let bound = bind(sql, Micros(0), Micros(86_400_000_000));
+        assert!(bound.starts_with("select '$window_start', é -- $window_end\nfrom t where at >= arrow_cast('1970-01-01T00:00:00'"));
+        assert!(bound.ends_with("at<arrow_cast('1970-01-02T00:00:00', 'Timestamp(Microsecond, None)')"));
+        assert_eq!(bind("select $other", Micros(0), Micros(1)), "select $other");
+    }
+
+    #[test]
+    fn a_piece_keeps_rows_without_a_time() {
+        let sql = within("select 1 -- x", "day", true, Micros(0), Micros(86_400_000_000));
+        assert!(sql.contains("-- x\n)"));
+        assert!(sql.ends_with(
+            "WHERE \"_piece\".\"day\" IS NULL OR (\"_piece\".\"day\" >= arrow_cast('1970-01-01', 'Date32') AND \"_piece\".\"day\" < arrow_cast('1970-01-02', 'Date32'))"
+        ));
+        assert_eq!(within("select 1", "day", true, Micros::MIN, Micros::MAX), "select 1");
+    }
+}
