@@ -139,16 +139,66 @@ impl PartCodec {
     /// # Errors
     /// `Corrupt` if the bytes are not an encoding of this part.
     pub fn decode(&self, key: &mut &[u8]) -> Result<Option<Value>> {
-        let flip = if self.descending { 0xFF } else { 0 };
-        if self.nullable {
-            match take::<1>(key, flip)?[0] {
-                NULL => return Ok(None),
-                VALUE => {}
-                other => return Err(Error::corrupt(format!("key part: tag {other:#04x}"))),
-            }
+        if self.takes_null(key)? {
+            return Ok(None);
         }
-        decode_value(self.ty, key, flip).map(Some)
+        decode_value(self.ty, key, self.flip()).map(Some)
     }
+
+    /// [`Self::decode`] for scans: text and bytes are unescaped into `scratch`, which is cleared first.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_ref<'s>(&self, key: &mut &[u8], scratch: &'s mut Vec<u8>) -> Result<Option<PartRef<'s>>> {
+        if self.takes_null(key)? {
+            return Ok(None);
+        }
+        scratch.clear();
+        Ok(Some(match self.ty {
+            ValueType::String | ValueType::Json => {
+                take_bytes(key, self.flip(), scratch)?;
+                PartRef::Text(str::from_utf8(scratch).map_err(|_| Error::corrupt("key part: not UTF-8"))?)
+            }
+            ValueType::Bytes => {
+                take_bytes(key, self.flip(), scratch)?;
+                PartRef::Bytes(scratch)
+            }
+            ValueType::Int64 | ValueType::Timestamp | ValueType::Date => PartRef::Int(take_i64(key, self.flip())?),
+            ValueType::Float64 => PartRef::Float(take_f64(key, self.flip())?),
+            ValueType::Bool => PartRef::Bool(take_bool(key, self.flip())?),
+        }))
+    }
+
+    fn flip(&self) -> u8 {
+        if self.descending { 0xFF } else { 0 }
+    }
+
+    /// Takes the tag of a nullable part; whether it says null.
+    fn takes_null(&self, key: &mut &[u8]) -> Result<bool> {
+        if !self.nullable {
+            return Ok(false);
+        }
+        match take::<1>(key, self.flip())? {
+            [NULL] => Ok(true),
+            [VALUE] => Ok(false),
+            [other] => Err(Error::corrupt(format!("key part: tag {other:#04x}"))),
+        }
+    }
+}
+
+/// A key part's value as [`PartCodec::decode_ref`] reads it: without an allocation of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PartRef<'a> {
+    /// An int64, a timestamp's µs or a date's days.
+    Int(i64),
+    /// A float64.
+    Float(f64),
+    /// A bool.
+    Bool(bool),
+    /// A string or JSON text.
+    Text(&'a str),
+    /// Raw bytes.
+    Bytes(&'a [u8]),
 }
 
 fn encode_value(ty: ValueType, value: &Value, out: &mut Vec<u8>) -> Result<()> {
@@ -209,8 +259,7 @@ fn take<const N: usize>(key: &mut &[u8], flip: u8) -> Result<[u8; N]> {
     Ok(head.map(|b| b ^ flip))
 }
 
-fn take_bytes(key: &mut &[u8], flip: u8) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
+fn take_bytes(key: &mut &[u8], flip: u8, out: &mut Vec<u8>) -> Result<()> {
     loop {
         let [b] = take::<1>(key, flip)?;
         if b != ESCAPE {
@@ -219,14 +268,28 @@ fn take_bytes(key: &mut &[u8], flip: u8) -> Result<Vec<u8>> {
         }
         match take::<1>(key, flip)? {
             [ESCAPED_ZERO] => out.push(ESCAPE),
-            [TERMINATOR] => return Ok(out),
+            [TERMINATOR] => return Ok(()),
             [other] => return Err(Error::corrupt(format!("key part: escape {other:#04x}"))),
         }
     }
 }
 
 fn take_string(key: &mut &[u8], flip: u8) -> Result<String> {
-    String::from_utf8(take_bytes(key, flip)?).map_err(|_| Error::corrupt("key part: not UTF-8"))
+    let mut out = Vec::new();
+    take_bytes(key, flip, &mut out)?;
+    String::from_utf8(out).map_err(|_| Error::corrupt("key part: not UTF-8"))
+}
+
+fn take_f64(key: &mut &[u8], flip: u8) -> Result<f64> {
+    Ok(from_order_bits(u64::from_be_bytes(take::<8>(key, flip)?)))
+}
+
+fn take_bool(key: &mut &[u8], flip: u8) -> Result<bool> {
+    match take::<1>(key, flip)? {
+        [0] => Ok(false),
+        [1] => Ok(true),
+        [other] => Err(Error::corrupt(format!("key part: bool {other:#04x}"))),
+    }
 }
 
 fn take_i64(key: &mut &[u8], flip: u8) -> Result<i64> {
@@ -237,16 +300,16 @@ fn decode_value(ty: ValueType, key: &mut &[u8], flip: u8) -> Result<Value> {
     Ok(match ty {
         ValueType::String => Value::String(take_string(key, flip)?),
         ValueType::Json => Value::Json(take_string(key, flip)?),
-        ValueType::Bytes => Value::Bytes(take_bytes(key, flip)?.into()),
+        ValueType::Bytes => {
+            let mut out = Vec::new();
+            take_bytes(key, flip, &mut out)?;
+            Value::Bytes(out.into())
+        }
         ValueType::Int64 => Value::Int64(take_i64(key, flip)?),
         ValueType::Timestamp => Value::Timestamp(crate::time::Micros(take_i64(key, flip)?)),
         ValueType::Date => Value::Date(i32::try_from(take_i64(key, flip)?).map_err(|_| Error::corrupt("key part: date out of range"))?),
-        ValueType::Float64 => Value::Float64(from_order_bits(u64::from_be_bytes(take::<8>(key, flip)?))),
-        ValueType::Bool => match take::<1>(key, flip)? {
-            [0] => Value::Bool(false),
-            [1] => Value::Bool(true),
-            [other] => return Err(Error::corrupt(format!("key part: bool {other:#04x}"))),
-        },
+        ValueType::Float64 => Value::Float64(take_f64(key, flip)?),
+        ValueType::Bool => Value::Bool(take_bool(key, flip)?),
     })
 }
 
@@ -307,6 +370,19 @@ mod tests {
         }
     }
 
+    fn owned(ty: ValueType, read: PartRef<'_>) -> Value {
+        match (ty, read) {
+            (ValueType::Int64, PartRef::Int(n)) => Value::Int64(n),
+            (ValueType::Timestamp, PartRef::Int(n)) => Value::Timestamp(Micros(n)),
+            (ValueType::Date, PartRef::Int(n)) => Value::Date(n as i32),
+            (_, PartRef::Float(f)) => Value::Float64(f),
+            (_, PartRef::Bool(b)) => Value::Bool(b),
+            (_, PartRef::Text(s)) => Value::String(s.into()),
+            (_, PartRef::Bytes(b)) => Value::Bytes(Bytes::copy_from_slice(b)),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
     proptest! {
         #[test]
         fn encoding_keeps_the_order_and_decodes_back((ty, a, b) in typed(), descending: bool, tail in proptest::collection::vec(any::<u8>(), 0..3)) {
@@ -326,7 +402,11 @@ mod tests {
             };
             prop_assert_eq!(ka.cmp(&kb), if descending { want.reverse() } else { want });
             let mut rest = ka.as_slice();
-            prop_assert_eq!(codec.decode(&mut rest).unwrap(), a);
+            prop_assert_eq!(codec.decode(&mut rest).unwrap(), a.clone());
+            prop_assert_eq!(rest, tail.as_slice());
+            let (mut rest, mut scratch) = (ka.as_slice(), vec![7]);
+            let read = codec.decode_ref(&mut rest, &mut scratch).unwrap();
+            prop_assert_eq!(read.map(|r| owned(ty, r)), a);
             prop_assert_eq!(rest, tail.as_slice());
         }
 

@@ -3,6 +3,7 @@
 //! The data plane ([`tablet`]) has protobuf messages of its own; the control plane ([`master`]) carries
 //! catalog documents as JSON, so that an added optional field stays readable by an older peer.
 
+pub mod channel;
 pub mod master;
 pub mod status;
 pub mod tablet;
