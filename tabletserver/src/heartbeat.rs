@@ -1,0 +1,148 @@
+//! The stream to the leader: reports up, lease and orders down.
+
+mod masters;
+mod orders;
+
+pub use masters::register;
+pub use orders::Mailbox;
+
+use crate::host::Host;
+use crate::identity::Identity;
+use common::rpc::Json;
+use common::rpc::master::{Orders, Report};
+use common::{Error, Result};
+use futures::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+/// Reports go at least this often; a lease is five of them.
+pub const PERIOD: Duration = Duration::from_millis(500);
+/// A leader that sends nothing for this long is given up: less than a lease, so that another one is found in time.
+const SILENCE: Duration = Duration::from_millis(1500);
+/// Wait after all masters have been tried in vain.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// Reports that may wait for a slow stream. More would only be stale.
+const UNSENT: usize = 2;
+
+/// Who reports.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    /// The server and its life.
+    pub identity: Identity,
+    /// Where its RPC listens, `host:port`.
+    pub address: String,
+    /// The masters' addresses.
+    pub masters: Vec<String>,
+}
+
+/// The heartbeat of one life.
+pub struct Heartbeat {
+    host: Arc<Host>,
+    who: Reporter,
+    mailbox: Mailbox,
+    sequence: u64,
+}
+
+impl Heartbeat {
+    /// Reports as `who`, puts orders into `mailbox`.
+    #[must_use]
+    pub fn new(host: Arc<Host>, who: Reporter, mailbox: Mailbox) -> Self {
+        Self { host, who, mailbox, sequence: 0 }
+    }
+
+    /// Keeps a stream to whichever master leads, until `stop` or until this life is over.
+    ///
+    /// # Errors
+    /// `Fenced` once the leader has ended this life.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<()> {
+        let masters = self.who.masters.clone();
+        loop {
+            for address in &masters {
+                let ended = tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    ended = self.session(address) => ended,
+                };
+                match ended {
+                    Err(e) if self.mailbox.is_fenced() => return Err(e),
+                    Err(e) => tracing::debug!(master = address, error = %e, "heartbeat stream ended"),
+                    Ok(()) => {}
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(BACKOFF) => {}
+            }
+        }
+    }
+
+    /// One stream to one master, until it fails.
+    async fn session(&mut self, address: &str) -> Result<()> {
+        let (reports, outbound) = mpsc::channel(UNSENT);
+        let mut client = masters::connect(address).await?;
+        self.report(&reports)?;
+        // A master that accepts but never answers must not hold up the search for the leader.
+        let opened = tokio::time::timeout(SILENCE, client.heartbeat(ReceiverStream::new(outbound))).await;
+        let mut inbound = opened.map_err(|_| silent(address))??.into_inner();
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let mut deadline = Instant::now() + SILENCE;
+        let host = self.host.clone();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.report(&reports)?,
+                () = host.registry.reportable.notified() => self.report(&reports)?,
+                message = inbound.next() => {
+                    let message = message.ok_or_else(|| Error::unavailable(format!("master {address} closed the stream")))??;
+                    self.take(&message)?;
+                    deadline = Instant::now() + SILENCE;
+                }
+                () = tokio::time::sleep_until(deadline) => return Err(silent(address)),
+            }
+        }
+    }
+
+    /// Sends a report, unless unsent ones wait already: then a later tick sends newer ones.
+    fn report(&mut self, reports: &mpsc::Sender<Json>) -> Result<()> {
+        let Ok(slot) = reports.try_reserve() else {
+            return if reports.is_closed() { Err(Error::unavailable("the stream has ended")) } else { Ok(()) };
+        };
+        self.sequence += 1;
+        // The lease runs from here, whatever time the report takes to be made and sent.
+        self.mailbox.sent(self.sequence, self.host.clock.monotonic());
+        slot.send(Json::of(&Report {
+            server: self.who.identity.server,
+            incarnation: self.who.identity.incarnation,
+            address: self.who.address.clone(),
+            sequence: self.sequence,
+            order_version: self.mailbox.order_version(),
+            tablets: self.host.registry.reports(),
+            wall: self.host.clock.now(),
+        })?);
+        Ok(())
+    }
+
+    fn take(&mut self, message: &Json) -> Result<()> {
+        let orders: Orders = message.parse()?;
+        if orders.fenced {
+            self.host.lease.revoke();
+            self.mailbox.fence();
+            return Err(Error::fenced(format!(
+                "life {} of tablet server {} was declared dead or replaced",
+                self.who.identity.incarnation, self.who.identity.server
+            )));
+        }
+        if let Some(until) = self.mailbox.take(orders) {
+            self.host.lease.extend(until);
+        }
+        Ok(())
+    }
+}
+
+fn silent(address: &str) -> Error {
+    Error::deadline(format!("master {address} is silent for {} ms", SILENCE.as_millis()))
+}

@@ -1,0 +1,250 @@
+//! One tablet server: starts its parts in order and ends them in the opposite one.
+
+use crate::converge::{self, Wanted};
+use crate::heartbeat::{self, Heartbeat, Mailbox, Reporter};
+use crate::host::Host;
+use crate::identity::{DataDir, Identity};
+use crate::lease::LeaseGuard;
+use crate::registry::Registry;
+use crate::service::TabletsService;
+use common::config::TabletServerConfig;
+use common::rpc::tablets_service::tablets_server::TabletsServer;
+use common::store::{self, SharedStore};
+use common::time::SharedClock;
+use common::{Error, Result, limits};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Engine, EngineConfig};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+/// Requests under way at a shutdown get this long to end.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The last report, that all tablets are closed, is waited for this long.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// How often a shutdown tries to close a tablet whose flush fails.
+const CLOSE_TRIES: u32 = 3;
+
+/// A running tablet server. Dropped, it ends as by [`TabletServer::shutdown`], but nobody waits for that.
+#[derive(Debug)]
+pub struct TabletServer {
+    local_addr: SocketAddr,
+    identity: Identity,
+    /// Cancelled: end cleanly.
+    stop: CancellationToken,
+    /// How it ended, once it has.
+    ended: watch::Receiver<Option<Result<()>>>,
+}
+
+/// All that runs, in the hands of the task that ends it.
+struct Parts {
+    host: Arc<Host>,
+    /// Another process may take the folder once this is dropped.
+    data: DataDir,
+    /// Stops convergence.
+    converging: CancellationToken,
+    converger: JoinHandle<()>,
+    /// Stops the heartbeat.
+    beating: CancellationToken,
+    heart: JoinHandle<Result<()>>,
+    progress: watch::Receiver<(u64, u64)>,
+    drain: oneshot::Sender<()>,
+    rpc: JoinHandle<Result<()>>,
+}
+
+impl TabletServer {
+    /// Starts a life on the configured folder: listens, and holds what the master orders as soon as it does.
+    /// On an empty folder it first waits for a master to give it an id.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` if the folder is in use or the object store is not sound, `InvalidArgument` for a
+    /// configuration that cannot work, `Unavailable` if store, folder, address or masters are out of reach.
+    pub async fn start(config: TabletServerConfig, clock: SharedClock) -> Result<Self> {
+        let data = DataDir::take(&config.data_dir)?;
+        let store = store::open(&config.store)?;
+        store::prove_create_if_absent(&store).await?;
+        let listener = listen(config.listen)?;
+        let local_addr = listener.local_addr().map_err(|e| Error::unavailable(format!("no local address: {e}")))?;
+        let address = advertised(&config, local_addr)?;
+        let server = match data.identity()? {
+            Some(known) => known.server,
+            None => heartbeat::register(&config.masters).await?,
+        };
+        let identity = data.begin_life(server)?;
+        tracing::info!(server = server.0, incarnation = identity.incarnation.0, %local_addr, "tablet server starts");
+        let engine = open_engine(&config, identity, store, &data, &clock).await?;
+        let host = Arc::new(Host { engine, registry: Registry::default(), lease: LeaseGuard::new(clock.clone()), clock });
+        let reporter = Reporter { identity, address, masters: config.masters };
+        let parts = Parts::start(host, data, reporter, listener)?;
+        let (stop, (tell, ended)) = (CancellationToken::new(), watch::channel(None));
+        tokio::spawn(supervise(parts, stop.clone(), tell));
+        Ok(Self { local_addr, identity, stop, ended })
+    }
+
+    /// Where its RPC listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Closes all tablets, reports them closed and ends. Tablets that cannot be flushed stay in the log.
+    ///
+    /// # Errors
+    /// As the engine's shutdown; `Fenced` if it had ended by itself.
+    pub async fn shutdown(self) -> Result<()> {
+        self.stop.cancel();
+        self.wait().await
+    }
+
+    /// Resolves when it has ended, which without [`TabletServer::shutdown`] it does only if it must.
+    ///
+    /// # Errors
+    /// `Fenced` if the master has ended this life: start another one. Else why a part of it failed.
+    pub async fn wait(&self) -> Result<()> {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(how) => how.clone().unwrap_or(Ok(())),
+            Err(_) => Err(Error::internal("the tablet server's supervisor has failed")),
+        }
+    }
+}
+
+impl Drop for TabletServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn listen(at: SocketAddr) -> Result<TcpIncoming> {
+    let listener = TcpIncoming::bind(at).map_err(|e| Error::unavailable(format!("cannot listen on {at}: {e}")))?;
+    Ok(listener.with_nodelay(Some(true)))
+}
+
+fn advertised(config: &TabletServerConfig, local: SocketAddr) -> Result<String> {
+    match &config.advertise {
+        Some(address) => Ok(address.clone()),
+        None if local.ip().is_unspecified() => {
+            Err(Error::invalid(format!("listen {local} is not an address that others can reach: set advertise to host:port")))
+        }
+        None => Ok(local.to_string()),
+    }
+}
+
+async fn open_engine(
+    config: &TabletServerConfig,
+    who: Identity,
+    store: SharedStore,
+    data: &DataDir,
+    clock: &SharedClock,
+) -> Result<Arc<Engine>> {
+    let defaults = EngineConfig::new(who.server, who.incarnation, store, data.log_dir(), clock.clone());
+    Engine::open(EngineConfig { memtable_bytes: config.memtable_bytes, ..defaults }).await
+}
+
+impl Parts {
+    fn start(host: Arc<Host>, data: DataDir, reporter: Reporter, listener: TcpIncoming) -> Result<Self> {
+        let (desired, orders) = watch::channel::<Option<Arc<Vec<Wanted>>>>(None);
+        let (progress, progressed) = watch::channel((0, 0));
+        let (drain, drained) = oneshot::channel();
+        let (converging, beating) = (CancellationToken::new(), CancellationToken::new());
+        let service = TabletsServer::new(TabletsService::new(host.clone())?)
+            .max_decoding_message_size(limits::MAX_RPC_MESSAGE_BYTES)
+            .max_encoding_message_size(limits::MAX_RPC_MESSAGE_BYTES);
+        let rpc = tokio::spawn(async move {
+            let served = Server::builder().add_service(service).serve_with_incoming_shutdown(listener, async {
+                // A dropped sender says the same.
+                let _ = drained.await;
+            });
+            served.await.map_err(|e| Error::unavailable(format!("rpc listener: {e}")))
+        });
+        let heart = Heartbeat::new(host.clone(), reporter, Mailbox::new(desired, progress));
+        Ok(Self {
+            converger: tokio::spawn(converge::run(host.clone(), orders, converging.clone())),
+            heart: tokio::spawn(heart.run(beating.clone())),
+            progress: progressed,
+            host,
+            data,
+            converging,
+            beating,
+            drain,
+            rpc,
+        })
+    }
+
+    /// Ends without the right to anything: nothing more is served, flushed or reported.
+    async fn abandon(self) -> Result<()> {
+        self.host.lease.revoke();
+        self.rpc.abort();
+        self.heart.abort();
+        self.converger.abort();
+        let ended = self.host.engine.shutdown().await;
+        drop(self.data);
+        ended
+    }
+
+    /// Ends cleanly: no new requests, tablets flushed and reported closed, log closed.
+    async fn finish(mut self) -> Result<()> {
+        self.converging.cancel();
+        let _ = (&mut self.converger).await;
+        let _ = self.drain.send(());
+        if tokio::time::timeout(DRAIN, &mut self.rpc).await.is_err() {
+            self.rpc.abort();
+        }
+        let open = converge::close_all(&self.host, CLOSE_TRIES).await;
+        if !open.is_empty() {
+            tracing::warn!(tablets = ?open, "tablets could not be flushed; their rows stay in the log");
+        }
+        last_word(&self.host, self.progress).await;
+        self.beating.cancel();
+        let _ = self.heart.await;
+        self.host.lease.revoke();
+        let ended = self.host.engine.shutdown().await;
+        drop(self.data);
+        ended
+    }
+}
+
+/// Waits until a report sent from now on is answered: the master then knows that all tablets are closed.
+async fn last_word(host: &Host, mut progress: watch::Receiver<(u64, u64)>) {
+    let sent = progress.borrow_and_update().0;
+    host.registry.reportable.notify_one();
+    let _ = tokio::time::timeout(LAST_WORD, progress.wait_for(|(_, answered)| *answered > sent)).await;
+}
+
+/// Runs until told to stop or until a part ends by itself; then ends the others. The folder is free afterwards.
+async fn supervise(mut parts: Parts, stop: CancellationToken, tell: watch::Sender<Option<Result<()>>>) {
+    let why = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = &mut parts.heart => Err(reason(ended)),
+        ended = &mut parts.rpc => Err(reason(ended)),
+    };
+    let how = match why {
+        Ok(()) => parts.finish().await,
+        Err(e) => {
+            tracing::error!(error = %e, "tablet server ends itself");
+            if let Err(e) = parts.abandon().await {
+                tracing::warn!(error = %e, "the log was not closed cleanly");
+            }
+            Err(e)
+        }
+    };
+    tell.send_replace(Some(how));
+}
+
+fn reason(ended: Result<Result<()>, tokio::task::JoinError>) -> Error {
+    match ended {
+        Ok(Err(e)) => e,
+        Ok(Ok(())) => Error::internal("a part of the tablet server ended without being told to"),
+        Err(e) => Error::internal(format!("a part of the tablet server failed: {e}")),
+    }
+}

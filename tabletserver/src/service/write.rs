@@ -1,0 +1,110 @@
+//! Writes: each row is checked by itself; the good ones go to the engine together.
+
+use crate::host::Host;
+use common::row::{Committed, Mutation, RowMutation};
+use common::rpc::tablet::{RowResult, WireRowMutation, WriteRequest, WriteResponse};
+use common::schema::{Table, TableKind};
+use common::{Error, Result, limits};
+use storage::Tablet;
+
+/// Writes rows; the results are in the order of the request.
+pub async fn write(host: &Host, request: WriteRequest) -> Result<WriteResponse> {
+    let tablet = host.tablet(request.target)?;
+    let table = tablet.table();
+    check_writer(&table, request.internal)?;
+    check_size(&request.rows)?;
+    let request_id = request_id(&request.request_id)?;
+    let rules = Rules::of(&tablet, &table, request.internal);
+    let (mut rows, mut refused) = (Vec::with_capacity(request.rows.len()), Vec::new());
+    for (at, row) in request.rows.into_iter().enumerate() {
+        match RowMutation::try_from(row).and_then(|row| rules.check(&row).map(|()| row)) {
+            Ok(row) => rows.push(row),
+            Err(e) => refused.push((at, RowResult::refused(&e))),
+        }
+    }
+    let sent = rows.len();
+    let written = if rows.is_empty() { Vec::new() } else { tablet.write(rows, request_id).await.map_err(|e| host.refuse(&tablet, e))? };
+    if written.len() != sent {
+        return Err(Error::internal(format!("{sent} rows were written with {} results", written.len())));
+    }
+    let mut results: Vec<_> = written.into_iter().map(result).collect();
+    // In ascending order, so that each lands where its row was.
+    refused.into_iter().for_each(|(at, result)| results.insert(at, result));
+    Ok(WriteResponse { results })
+}
+
+fn result(written: Result<Committed>) -> RowResult {
+    match written {
+        Ok(done) => RowResult { seq: done.seq.0, timestamp: done.timestamp.0, error: Default::default() },
+        Err(e) => RowResult::refused(&e),
+    }
+}
+
+fn check_writer(table: &Table, internal: bool) -> Result<()> {
+    let (name, kind) = (&table.name, table.kind);
+    match kind {
+        TableKind::Raw => Ok(()),
+        TableKind::System if internal => Ok(()),
+        TableKind::System => Err(Error::refused(format!("table '{name}' is written by Stele alone"))),
+        // Its seqs are its versions: a write of its own would take the number of a published run.
+        TableKind::Derived => Err(Error::refused(format!("table '{name}' is derived: its rows come from runs of its definition alone"))),
+    }
+}
+
+fn check_size(rows: &[WireRowMutation]) -> Result<()> {
+    let mutations: usize = rows.iter().map(|r| r.mutations.len()).sum();
+    if mutations > limits::MAX_MUTATIONS_PER_REQUEST {
+        return Err(Error::invalid(format!(
+            "a write of {mutations} mutations; at most {} are allowed: send smaller batches",
+            limits::MAX_MUTATIONS_PER_REQUEST
+        )));
+    }
+    Ok(())
+}
+
+fn request_id(bytes: &[u8]) -> Result<Option<[u8; 16]>> {
+    match bytes {
+        [] => Ok(None),
+        id => id.try_into().map(Some).map_err(|_| Error::invalid(format!("a request id of {} bytes; it must have 16", id.len()))),
+    }
+}
+
+/// What rows of one request must keep to.
+pub(super) struct Rules<'a> {
+    tablet: &'a Tablet,
+    table: &'a Table,
+    internal: bool,
+    /// Refuses deletes.
+    append_only: bool,
+}
+
+impl<'a> Rules<'a> {
+    pub(super) fn of(tablet: &'a Tablet, table: &'a Table, internal: bool) -> Self {
+        // A run's difference may delete what an earlier run wrote.
+        Self { tablet, table, internal, append_only: table.spec.append_only && table.kind == TableKind::Raw }
+    }
+
+    pub(super) fn check(&self, row: &RowMutation) -> Result<()> {
+        row.check()?;
+        if !self.tablet.range().contains(&row.key) {
+            return Err(Error::not_mine(format!("row '{}' is outside tablet {}", row.key.escape_ascii(), self.tablet.id())));
+        }
+        row.mutations.iter().try_for_each(|m| self.check_mutation(m))
+    }
+
+    fn check_mutation(&self, mutation: &Mutation) -> Result<()> {
+        let family = match mutation {
+            Mutation::Set { family, .. } => Some(family),
+            Mutation::DeleteColumn { family, .. } | Mutation::DeleteFamily { family } => Some(family).filter(|_| !self.append_only),
+            Mutation::DeleteRow if self.append_only => None,
+            Mutation::DeleteRow => return Ok(()),
+        };
+        let Some(family) = family else {
+            return Err(Error::refused(format!("table '{}' is append-only: nothing is deleted from it", self.table.name)));
+        };
+        match self.table.family_by_id(*family) {
+            Some(f) if self.internal || !f.hidden => Ok(()),
+            _ => Err(Error::invalid(format!("table '{}' has no family of id {family} at this schema version", self.table.name))),
+        }
+    }
+}
