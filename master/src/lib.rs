@@ -1,1 +1,19 @@
-//! stub
+//! The master: cluster state behind Raft, leases and assignment.
+//!
+//! One writer of cluster state, the leader; everyone else reports. Modules import one way:
+//! `timing`, `entry` → `state` (pure: entries change it) → `liveness` (pure: what the leader decides from the
+//! state, the reports it has heard and the time) and `raft` (the state machine on local disk) → `identity`,
+//! `copy` (the object store's copy) → `server` (gRPC and the leader's loop).
+//!
+//! Entry points: [`Master::start`], [`state::apply`], [`liveness::decide`].
+
+mod copy;
+pub mod entry;
+mod identity;
+pub mod liveness;
+pub mod raft;
+mod server;
+pub mod state;
+pub mod timing;
+
+pub use server::Master;

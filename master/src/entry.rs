@@ -1,0 +1,84 @@
+//! What goes through Raft: clients' commands and the leader's own changes, each stamped with the leader's time.
+
+use common::Error;
+use common::envelope::AsJson;
+use common::ids::{ClaimId, Epoch, Incarnation, RunId, Seq, ServerId, TableId, TabletId};
+use common::rpc::master::{Command, Reply};
+use common::time::Micros;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One entry of the Raft log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The leader's wall clock when it proposed the entry: the only time that the state machine knows.
+    pub at: Micros,
+    /// What to do.
+    pub what: What,
+}
+
+/// Who asks for what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum What {
+    /// A client's command, as its JSON document.
+    Command(AsJson<Command>),
+    /// The leader's own.
+    Change(Change),
+}
+
+/// What the leader decides by itself. Each says enough to be refused or to do nothing if it comes late.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    /// Creates those of the system tables that are missing.
+    CreateSystemTables,
+    /// A server process has begun to report; all its earlier lives are over.
+    ServerStarted {
+        /// The server.
+        server: ServerId,
+        /// Its new life.
+        incarnation: Incarnation,
+        /// Where its RPC listens.
+        address: String,
+    },
+    /// A server's lease and the margin have passed.
+    ServerDead {
+        /// The server.
+        server: ServerId,
+        /// The life that is over.
+        incarnation: Incarnation,
+    },
+    /// Gives tablets to servers.
+    Assign(Vec<Assignment>),
+    /// Tablets that their owners have reported open.
+    TabletsOpened(Vec<(TabletId, Epoch)>),
+    /// Ends claims that nobody has kept; their runs are aborted.
+    ExpireClaims(Vec<ClaimId>),
+    /// All tablets of a derived table have applied its runs up to a version and dropped these aborted ones.
+    Settled {
+        /// The table.
+        table: TableId,
+        /// The version.
+        applied: Seq,
+        /// Aborted runs of which no tablet holds rows any more.
+        dropped: Vec<RunId>,
+    },
+    /// The tables that have an open bulk ingest from now on.
+    Ingesting(BTreeSet<TableId>),
+}
+
+/// A tablet given to one life of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The tablet.
+    pub tablet: TabletId,
+    /// One more than the tablet's present epoch, else the assignment is void.
+    pub epoch: Epoch,
+    /// The new owner.
+    pub server: ServerId,
+    /// Its life, which must be live.
+    pub incarnation: Incarnation,
+}
+
+/// What the state machine answers to an entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome(pub Result<Reply, Error>);

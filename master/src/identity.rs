@@ -1,0 +1,82 @@
+//! Which cluster a data folder and an object store belong to. A cluster is born once.
+
+use crate::raft::{Disk, NodeId, has_history};
+use common::store::{SharedStore, failed, get_opt};
+use common::{Error, Result};
+use object_store::path::Path;
+use object_store::{PutMode, PutOptions};
+use serde::{Deserialize, Serialize};
+
+const CLUSTER: &str = "cluster";
+const NODE: &str = "node";
+/// The node that founds a cluster; later ones get the index of a committed entry, which is higher.
+const FOUNDER: NodeId = 1;
+
+/// The content of `cluster/identity`, and of the data folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Random, 32 hexadecimal digits.
+    pub cluster: String,
+}
+
+/// Makes sure that folder and object store belong together, founding the cluster if both are empty. Gives the node's id.
+///
+/// # Errors
+/// `FailedPrecondition` if they belong to different clusters, or one of them has lost what the other has.
+pub async fn settle(disk: &Disk, store: &SharedStore) -> Result<(Identity, NodeId)> {
+    let here = read_folder(disk)?;
+    let there = read_store(store).await?;
+    match (here, there) {
+        (Some((mine, node)), Some(other)) if mine == other => Ok((mine, node)),
+        (Some((mine, _)), Some(other)) => Err(Error::refused(format!(
+            "this data folder belongs to cluster {} but the object store to cluster {}: correct `data_dir` or `store`",
+            mine.cluster, other.cluster
+        ))),
+        (None, Some(other)) => Err(Error::refused(format!(
+            "the object store belongs to cluster {} but this data folder is empty: an empty master would found a second cluster over its \
+             data; point `data_dir` at that cluster's master folder, or `store` at an empty bucket or folder",
+            other.cluster
+        ))),
+        (Some((mine, _)), None) if has_history(disk)? => Err(Error::refused(format!(
+            "this data folder belongs to cluster {} but the object store has no `cluster/identity`: correct `store`, or bring its data back",
+            mine.cluster
+        ))),
+        (Some((mine, node)), None) => found(store, mine).await.map(|mine| (mine, node)),
+        (None, None) => {
+            let mine = Identity { cluster: format!("{:032x}", rand::random::<u128>()) };
+            // The folder first: if the process ends in between, the next start goes on from here.
+            disk.put(&[(CLUSTER, mine.cluster.as_bytes()), (NODE, &FOUNDER.to_le_bytes())])?;
+            found(store, mine).await.map(|mine| (mine, FOUNDER))
+        }
+    }
+}
+
+fn read_folder(disk: &Disk) -> Result<Option<(Identity, NodeId)>> {
+    let (Some(cluster), Some(node)) = (disk.get(CLUSTER)?, disk.get(NODE)?) else { return Ok(None) };
+    let cluster = String::from_utf8(cluster).map_err(|_| Error::corrupt("the cluster id in the data folder is not text"))?;
+    let node = <[u8; 8]>::try_from(node).map_err(|_| Error::corrupt("the node id in the data folder is not 8 bytes"))?;
+    Ok(Some((Identity { cluster }, NodeId::from_le_bytes(node))))
+}
+
+fn path() -> Path {
+    Path::from("cluster/identity")
+}
+
+async fn read_store(store: &SharedStore) -> Result<Option<Identity>> {
+    let Some(bytes) = get_opt(store, &path()).await? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::corrupt(format!("object '{}' does not decode: {e}", path())))
+}
+
+/// Creates the object; whoever else created it meanwhile has founded another cluster.
+async fn found(store: &SharedStore, mine: Identity) -> Result<Identity> {
+    let bytes = serde_json::to_vec(&mine).map_err(|e| Error::internal(format!("the identity does not encode: {e}")))?;
+    let create = PutOptions { mode: PutMode::Create, ..Default::default() };
+    match store.put_opts(&path(), bytes.into(), create).await {
+        Ok(_) => Ok(mine),
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => match read_store(store).await? {
+            Some(there) if there == mine => Ok(mine),
+            _ => Err(Error::refused("another master has just founded a cluster on this object store: use one store a cluster")),
+        },
+        Err(e) => Err(failed("create", &path(), &e)),
+    }
+}

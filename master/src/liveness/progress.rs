@@ -1,0 +1,46 @@
+use super::{Memory, Now};
+use crate::entry::Change;
+use crate::state::{ClusterState, Derived, Tablet};
+use crate::timing::KEEP_ABORTED;
+use common::ids::{RunId, Seq, TableId, TabletId};
+use common::rpc::master::{TabletReport, TabletState};
+
+/// What the owner says about a tablet at its present epoch.
+fn report<'a>(id: TabletId, tablet: &Tablet, memory: &'a Memory) -> Option<&'a TabletReport> {
+    let (server, life) = tablet.owner?;
+    memory.report_of(server, life)?.tablet(id).filter(|t| t.epoch == tablet.epoch)
+}
+
+/// Tablets whose owner has opened them.
+pub(super) fn opened(state: &ClusterState, memory: &Memory) -> Option<Change> {
+    let is_open = |id: TabletId, t: &Tablet| report(id, t, memory).is_some_and(|r| r.state == TabletState::Open);
+    let waiting = state.tablets.iter().filter(|(_, t)| !t.open && t.owner.is_some());
+    let opened: Vec<_> = waiting.filter(|(id, t)| is_open(**id, t)).map(|(id, t)| (*id, t.epoch)).collect();
+    (!opened.is_empty()).then_some(Change::TabletsOpened(opened))
+}
+
+/// Runs that every tablet of their table has applied, or has long known to be aborted.
+pub(super) fn settled(state: &ClusterState, memory: &Memory, now: Now) -> Vec<Change> {
+    state.derived.iter().filter_map(|(id, d)| settled_in(state, *id, d, memory, now)).collect()
+}
+
+fn settled_in(state: &ClusterState, table: TableId, derived: &Derived, memory: &Memory, now: Now) -> Option<Change> {
+    if derived.runs.is_empty() && derived.aborted.is_empty() {
+        return None;
+    }
+    let applied = applied_everywhere(state, table, memory)?;
+    let long_ago = now.wall.before(KEEP_ABORTED);
+    let dropped: Vec<RunId> = derived.aborted.iter().filter(|a| a.at < long_ago).map(|a| a.run).collect();
+    let moves = derived.runs.first().is_some_and(|(_, version)| *version <= applied);
+    (moves || !dropped.is_empty()).then_some(Change::Settled { table, applied, dropped })
+}
+
+/// The lowest version that all tablets of a table show; `None` unless all of them are open.
+fn applied_everywhere(state: &ClusterState, table: TableId, memory: &Memory) -> Option<Seq> {
+    let mut lowest = Seq::MAX;
+    for (id, tablet) in state.tablets_of(table) {
+        let report = report(id, tablet, memory).filter(|r| r.state == TabletState::Open)?;
+        lowest = lowest.min(report.visible_seq);
+    }
+    Some(lowest)
+}

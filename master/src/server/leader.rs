@@ -1,0 +1,47 @@
+use super::node::{Node, stopped};
+use crate::entry::Change;
+use crate::liveness::decide;
+use crate::timing::TICK;
+use std::sync::Arc;
+
+/// Changes that follow from each other at once; more would be a circle, which the next tick goes on with.
+const ROUNDS: usize = 8;
+
+/// Carries out what is decided: at each tick, report and change of state, while this node leads.
+pub(super) async fn run(node: Arc<Node>) {
+    let mut stop = node.stop.clone();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            () = node.wake.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+        }
+        for _ in 0..ROUNDS {
+            let changes = decisions(&node);
+            if changes.is_empty() || !carry_out(&node, changes).await {
+                break;
+            }
+        }
+    }
+}
+
+fn decisions(node: &Node) -> Vec<Change> {
+    let Some(term) = node.leads_in() else { return Vec::new() };
+    let (applied, now) = (node.state(), node.now());
+    let mut memory = node.memory();
+    memory.lead(term, &applied.state, now);
+    memory.tick(&applied.state, now);
+    decide(&applied.state, &memory, now)
+}
+
+/// Whether all of it was committed.
+async fn carry_out(node: &Node, changes: Vec<Change>) -> bool {
+    for change in changes {
+        tracing::info!(?change, "cluster change");
+        if let Err(e) = node.change(change).await {
+            tracing::warn!(error = %e, "cluster change refused");
+            return false;
+        }
+    }
+    true
+}

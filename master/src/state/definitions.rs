@@ -1,0 +1,175 @@
+use super::graph::{Graph, check_acyclic};
+use super::{ClusterState, Definition, Derived, claims, tables};
+use common::catalog::FollowedInput;
+use common::ids::TableId;
+use common::rpc::master::PutDefinition;
+use common::schema::{Table, TableKind, TableSpec};
+use common::time::Micros;
+use common::version::{RangeSet, VersionMap};
+use common::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Creates, replaces and removes definitions.
+///
+/// # Errors
+/// `InvalidArgument` for names given twice, missing inputs and circles, `AlreadyExists` where a table that no
+/// definition makes has the name, `NotFound` for removing what is not there, `FailedPrecondition` for removing what is read.
+pub(super) fn apply(state: &mut ClusterState, put: &[PutDefinition], remove: &[String], at: Micros) -> Result<()> {
+    check_names(state, put, remove)?;
+    check_graph(state, put, remove)?;
+    for name in remove {
+        if let Some(old) = state.definitions.remove(name) {
+            tables::remove(state, old.table);
+        }
+    }
+    for one in put {
+        put_one(state, one, at)?;
+    }
+    follow_inputs(state, at);
+    Ok(())
+}
+
+fn check_names(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in put.iter().map(|p| &p.spec.name).chain(remove) {
+        if !seen.insert(name) {
+            return Err(Error::invalid(format!("definition '{name}' is given twice")));
+        }
+    }
+    for one in put {
+        let name = &one.spec.name;
+        tables::check_dataset(name)?;
+        if state.table_named(name).is_some_and(|t| t.kind != TableKind::Derived) {
+            return Err(Error::already_exists(format!("table '{name}' exists already and is not made by a definition")));
+        }
+    }
+    match remove.iter().find(|name| !state.definitions.contains_key(*name)) {
+        Some(name) => Err(Error::not_found(format!("definition '{name}' does not exist"))),
+        None => Ok(()),
+    }
+}
+
+/// Checks the graph of definitions as it will be.
+fn check_graph(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -> Result<()> {
+    let kept = state.definitions.iter().filter(|(name, _)| !remove.contains(name));
+    let mut graph: Graph<'_> = kept.map(|(name, d)| (name.as_str(), d.inputs.iter().map(String::as_str).collect())).collect();
+    graph.extend(put.iter().map(|p| (p.spec.name.as_str(), p.inputs.iter().map(String::as_str).collect())));
+    let others: BTreeSet<_> = state.tables.values().filter(|t| t.kind != TableKind::Derived).map(|t| t.name.as_str()).collect();
+    for (name, inputs) in &graph {
+        let Some(missing) = inputs.iter().find(|i| !others.contains(**i) && !graph.contains_key(**i)) else { continue };
+        return Err(if remove.iter().any(|r| r == missing) {
+            Error::refused(format!("definition '{missing}' is read by '{name}': remove or change that too"))
+        } else {
+            Error::invalid(format!("definition '{name}' reads '{missing}', which does not exist"))
+        });
+    }
+    check_acyclic(&graph)
+}
+
+fn put_one(state: &mut ClusterState, put: &PutDefinition, at: Micros) -> Result<()> {
+    let name = &put.spec.name;
+    let old = state.definitions.get(name).cloned();
+    let table = match &old {
+        Some(d) if keep_table(state, d.table, &put.spec) => {
+            if d.fingerprint != put.fingerprint {
+                recompute(state, d.table, at);
+            }
+            d.table
+        }
+        Some(d) => {
+            tables::remove(state, d.table);
+            create_table(state, &put.spec)?
+        }
+        None => create_table(state, &put.spec)?,
+    };
+    let inputs: Vec<_> = put.inputs.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    let mut new = Definition {
+        table,
+        document: put.document.clone(),
+        fingerprint: put.fingerprint.clone(),
+        inputs,
+        paused: old.as_ref().is_some_and(|d| d.paused),
+        applied_at: old.as_ref().map_or(at, |d| d.applied_at),
+    };
+    if old.as_ref() != Some(&new) {
+        new.applied_at = at;
+    }
+    state.definitions.insert(name.clone(), new);
+    Ok(())
+}
+
+fn create_table(state: &mut ClusterState, spec: &TableSpec) -> Result<TableId> {
+    let id = tables::create(state, spec, TableKind::Derived)?.id;
+    state.derived.insert(id, Derived::default());
+    Ok(id)
+}
+
+/// Whether the table can stay as it is under `spec`; takes over what is only said for people.
+fn keep_table(state: &mut ClusterState, id: TableId, spec: &TableSpec) -> bool {
+    let Some(table) = state.tables.get_mut(&id) else { return false };
+    let same = TableSpec { description: table.spec.description.clone(), ..spec.clone() } == table.spec;
+    if same && table.spec != *spec {
+        *table = Arc::new(Table { spec: spec.clone(), ..Table::clone(table) });
+    }
+    same
+}
+
+/// Marks everything ever published due; the table stays, its rows are served until they are replaced.
+fn recompute(state: &mut ClusterState, table: TableId, at: Micros) {
+    claims::abort_all(state, table, at);
+    if let Some(d) = state.derived.get_mut(&table) {
+        d.forced = d.forced.union(&d.windows);
+    }
+}
+
+/// Gives each derived table one entry an input. Who loses an input (it was replaced, or is not read any
+/// more) loses the dirty set with it, so all that it has published is due.
+fn follow_inputs(state: &mut ClusterState, at: Micros) {
+    let ids: BTreeMap<_, _> = state.tables.values().map(|t| (t.name.clone(), t.id)).collect();
+    let mut lost = Vec::new();
+    for definition in state.definitions.values() {
+        let Some(derived) = state.derived.get_mut(&definition.table) else { continue };
+        let wanted: Vec<_> = definition.inputs.iter().filter_map(|name| ids.get(name).copied()).collect();
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut derived.inputs).into_iter().partition(|f| wanted.contains(&f.input));
+        derived.inputs = kept;
+        for followed in gone {
+            derived.forced = derived.forced.union(&followed.dirty);
+            lost.push(definition.table);
+        }
+        for input in wanted {
+            if !derived.inputs.iter().any(|f| f.input == input) {
+                derived.inputs.push(FollowedInput { input, cursor: VersionMap::default(), dirty: RangeSet::empty() });
+            }
+        }
+        derived.inputs.sort_by_key(|f| f.input);
+    }
+    for table in lost {
+        recompute(state, table, at);
+    }
+}
+
+fn of_name<'a>(state: &'a mut ClusterState, name: &str) -> Result<&'a mut Definition> {
+    state.definitions.get_mut(name).ok_or_else(|| Error::not_found(format!("no definition makes a table '{name}'")))
+}
+
+/// Pauses or resumes a table's runs; one under way goes on.
+///
+/// # Errors
+/// `NotFound`.
+pub(super) fn pause(state: &mut ClusterState, name: &str, paused: bool) -> Result<()> {
+    of_name(state, name)?.paused = paused;
+    Ok(())
+}
+
+/// Marks windows due by force.
+///
+/// # Errors
+/// `NotFound`.
+pub(super) fn mark_dirty(state: &mut ClusterState, name: &str, windows: &RangeSet) -> Result<()> {
+    let table = of_name(state, name)?.table;
+    if let Some(d) = state.derived.get_mut(&table) {
+        d.forced = d.forced.union(windows);
+    }
+    Ok(())
+}

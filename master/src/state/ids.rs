@@ -1,0 +1,34 @@
+use common::ids::{ClaimId, RunId, ServerId, TableId, TabletId};
+use serde::{Deserialize, Serialize};
+
+/// The numbers given last, each counted from 1 and never given again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ids {
+    table: TableId,
+    tablet: TabletId,
+    server: ServerId,
+    claim: ClaimId,
+    run: RunId,
+}
+
+macro_rules! counters {
+    ($($name:ident: $id:ident),* $(,)?) => {
+        impl Ids {
+            $(
+                pub(super) fn $name(&mut self) -> $id {
+                    self.$name = self.$name.next();
+                    self.$name
+                }
+            )*
+        }
+    };
+}
+
+counters!(table: TableId, tablet: TabletId, server: ServerId, claim: ClaimId, run: RunId);
+
+impl Ids {
+    /// Whether this run was ever given.
+    pub(super) fn has_run(&self, run: RunId) -> bool {
+        RunId(0) < run && run <= self.run
+    }
+}

@@ -1,0 +1,96 @@
+//! What holds in every state: tests call it after each entry.
+
+use super::ClusterState;
+use common::ids::TableId;
+use common::schema::TableKind;
+use std::collections::BTreeSet;
+
+/// The first invariant that `state` breaks, as a sentence.
+///
+/// # Errors
+/// That sentence.
+pub fn check(state: &ClusterState) -> Result<(), String> {
+    names_are_unique(state)?;
+    for (id, table) in &state.tables {
+        tablets_cover(state, *id)?;
+        let derived = table.kind == TableKind::Derived;
+        if derived != state.derived.contains_key(id) || derived != state.definitions.values().any(|d| d.table == *id) {
+            return Err(format!("table {id} of kind {:?}: books or definition do not fit", table.kind));
+        }
+    }
+    references_exist(state)?;
+    owners_have_lived(state)?;
+    claims_do_not_overlap(state)?;
+    runs_ascend(state)
+}
+
+fn names_are_unique(state: &ClusterState) -> Result<(), String> {
+    let names: BTreeSet<_> = state.tables.values().map(|t| &t.name).collect();
+    if names.len() == state.tables.len() { Ok(()) } else { Err("two tables have one name".into()) }
+}
+
+/// The tablets of a table cover its key space without overlap.
+fn tablets_cover(state: &ClusterState, table: TableId) -> Result<(), String> {
+    let mut ranges: Vec<_> = state.tablets_of(table).map(|(_, t)| &t.range).collect();
+    ranges.sort_by(|a, b| a.start.cmp(&b.start));
+    let begins = ranges.first().is_some_and(|r| r.start.is_empty());
+    let ends = ranges.last().is_some_and(|r| r.end.is_none());
+    let joined = ranges.windows(2).all(|w| w[0].end.as_ref() == Some(&w[1].start));
+    if begins && ends && joined && ranges.iter().all(|r| !r.is_empty()) {
+        Ok(())
+    } else {
+        Err(format!("the tablets of table {table} do not cover its keys once: {ranges:?}"))
+    }
+}
+
+fn references_exist(state: &ClusterState) -> Result<(), String> {
+    let known = |id: &TableId| state.tables.contains_key(id);
+    let mut named = (state.tablets.values().map(|t| &t.table))
+        .chain(state.derived.keys())
+        .chain(state.derived.values().flat_map(|d| d.inputs.iter().map(|f| &f.input)))
+        .chain(state.claims.values().map(|c| &c.table))
+        .chain(state.watermarks.keys())
+        .chain(&state.ingesting)
+        .chain(state.definitions.values().map(|d| &d.table));
+    match named.find(|id| !known(id)) {
+        Some(id) => Err(format!("table {id} is named but does not exist")),
+        None => Ok(()),
+    }
+}
+
+/// Who owns a tablet is live, and the tablet's log lies there.
+fn owners_have_lived(state: &ClusterState) -> Result<(), String> {
+    for (id, tablet) in &state.tablets {
+        let Some((server, life)) = tablet.owner else {
+            if tablet.open {
+                return Err(format!("tablet {id} is open without an owner"));
+            }
+            continue;
+        };
+        let live = state.servers.get(&server).is_some_and(|s| s.live && s.incarnation == life);
+        if !live || tablet.home != Some(server) {
+            return Err(format!("tablet {id} belongs to server {server}, incarnation {life}, which is over or not its home"));
+        }
+    }
+    Ok(())
+}
+
+fn claims_do_not_overlap(state: &ClusterState) -> Result<(), String> {
+    for (id, claim) in &state.claims {
+        let mut others = state.claims.iter().filter(|(other, c)| *other > id && c.table == claim.table);
+        if let Some((other, _)) = others.find(|(_, c)| claim.overlaps(&c.windows, c.whole)) {
+            return Err(format!("claims {id} and {other} overlap"));
+        }
+    }
+    Ok(())
+}
+
+fn runs_ascend(state: &ClusterState) -> Result<(), String> {
+    for (id, d) in &state.derived {
+        let ascend = d.runs.windows(2).all(|w| w[0].1 < w[1].1);
+        if !ascend || d.runs.last().is_some_and(|(_, version)| *version > d.version) {
+            return Err(format!("table {id}: its runs do not ascend to its version {}", d.version));
+        }
+    }
+    Ok(())
+}

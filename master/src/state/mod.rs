@@ -1,0 +1,159 @@
+//! The cluster's state and how entries change it: pure data, pure functions, no clock, no I/O.
+//!
+//! An entry is run on a copy that replaces the state only if all of it succeeded, so a command that
+//! fails changes nothing, by construction. Modules: `ids` and `rows` hold the data; `tables`, `tablets`,
+//! `servers`, `definitions`, `claims`, `publishing` and `watermarks` change one concern each; `view`
+//! derives what gateways and tablet servers see; `invariants` says what always holds.
+
+mod claims;
+mod definitions;
+mod graph;
+mod ids;
+pub mod invariants;
+mod publishing;
+mod rows;
+mod servers;
+mod splits;
+mod tables;
+mod tablets;
+mod view;
+mod watermarks;
+
+#[cfg(test)]
+mod tests;
+
+pub use rows::{Aborted, Claim, Definition, Derived, Server, Tablet};
+pub use view::{catalog, desired};
+
+use crate::entry::{Change, Entry, What};
+use common::catalog::RunRecord;
+use common::ids::{ClaimId, ServerId, TableId, TabletId};
+use common::rpc::master::{Command, Reply};
+use common::schema::Table;
+use common::time::Micros;
+use common::{Error, Result};
+use ids::Ids;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Everything that Raft keeps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// Grows with every change.
+    pub version: u64,
+    /// The numbers given last.
+    ids: Ids,
+    /// All tables.
+    pub tables: BTreeMap<TableId, Arc<Table>>,
+    /// All tablets of those tables.
+    pub tablets: BTreeMap<TabletId, Tablet>,
+    /// All servers that were ever registered.
+    pub servers: BTreeMap<ServerId, Server>,
+    /// Applied definitions by name.
+    pub definitions: BTreeMap<String, Definition>,
+    /// Where each derived table stands.
+    pub derived: BTreeMap<TableId, Derived>,
+    /// Live claims.
+    pub claims: BTreeMap<ClaimId, Claim>,
+    /// Watermarks set by loaders.
+    pub watermarks: BTreeMap<TableId, Micros>,
+    /// Raw tables with an open bulk ingest.
+    pub ingesting: BTreeSet<TableId>,
+    /// Run records that are not yet in `system.runs`, oldest first.
+    pub outbox: Vec<RunRecord>,
+}
+
+impl ClusterState {
+    /// The table of this name.
+    #[must_use]
+    pub fn table_named(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.values().find(|t| t.name == name)
+    }
+
+    fn existing(&self, name: &str) -> Result<&Arc<Table>> {
+        self.table_named(name).ok_or_else(|| Error::not_found(format!("table '{name}' does not exist")))
+    }
+
+    /// The tablets of a table.
+    pub fn tablets_of(&self, table: TableId) -> impl Iterator<Item = (TabletId, &Tablet)> {
+        self.tablets.iter().filter(move |(_, t)| t.table == table).map(|(id, t)| (*id, t))
+    }
+}
+
+/// Runs `entry`: all of it, or on an error nothing.
+///
+/// # Errors
+/// Of the command; see [`Command`].
+pub fn apply(state: &mut ClusterState, entry: &Entry) -> Result<Reply> {
+    let mut next = state.clone();
+    let reply = match &entry.what {
+        What::Command(command) => run_command(&mut next, &command.0, entry.at)?,
+        What::Change(change) => {
+            run_change(&mut next, change, entry.at)?;
+            done()
+        }
+    };
+    if next != *state {
+        next.version += 1;
+        *state = next;
+    }
+    Ok(at_version(reply, state.version))
+}
+
+fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Result<Reply> {
+    match command {
+        Command::CreateTable { spec } => {
+            tables::create_raw(state, spec).map(|table| Reply::Table { table: Box::new(Table::clone(&table)), catalog: 0 })
+        }
+        Command::DropTable { name } => tables::drop_raw(state, name).map(|()| done()),
+        Command::ApplyDefinitions { put, remove } => definitions::apply(state, put, remove, at).map(|()| done()),
+        Command::PauseDerived { name, paused } => definitions::pause(state, name, *paused).map(|()| done()),
+        Command::MarkDirty { name, windows } => definitions::mark_dirty(state, name, windows).map(|()| done()),
+        Command::Claim { table, fingerprint, windows, whole, runner } => {
+            claims::claim(state, &claims::Wanted { table: *table, fingerprint, windows, whole: *whole, runner })
+        }
+        Command::Publish(publish) => publishing::publish(state, publish, at).map(|version| Reply::Published { version, catalog: 0 }),
+        Command::Abandon { claim, record } => claims::abandon(state, *claim, record.as_deref(), at).map(|()| done()),
+        Command::MoveCursors { table, fingerprint, inputs } => {
+            publishing::move_cursors(state, *table, fingerprint, inputs).map(|()| done())
+        }
+        Command::ClearRunRecords { runs } => {
+            state.outbox.retain(|r| !runs.contains(&r.run));
+            Ok(done())
+        }
+        Command::SetWatermark { name, at } => watermarks::set(state, name, *at).map(|()| done()),
+        Command::RegisterServer => Ok(Reply::Registered { server: servers::register(state) }),
+        Command::KeepClaims { .. } | Command::OpenIngest { .. } | Command::CloseIngest { .. } | Command::GetCatalog => {
+            Err(Error::internal("this command belongs to the leader's memory, not to the Raft log"))
+        }
+    }
+}
+
+fn run_change(state: &mut ClusterState, change: &Change, at: Micros) -> Result<()> {
+    match change {
+        Change::CreateSystemTables => tables::create_system(state)?,
+        Change::ServerStarted { server, incarnation, address } => servers::started(state, *server, *incarnation, address)?,
+        Change::ServerDead { server, incarnation } => servers::dead(state, *server, *incarnation),
+        Change::Assign(assignments) => assignments.iter().for_each(|a| tablets::assign(state, a, at)),
+        Change::TabletsOpened(opened) => opened.iter().for_each(|(id, epoch)| tablets::opened(state, *id, *epoch)),
+        Change::ExpireClaims(expired) => expired.iter().for_each(|c| claims::abort(state, *c, at)),
+        Change::Settled { table, applied, dropped } => publishing::settled(state, *table, *applied, dropped),
+        Change::Ingesting(tables) => watermarks::ingesting(state, tables),
+    }
+    Ok(())
+}
+
+/// A reply whose catalog version [`apply`] fills in.
+fn done() -> Reply {
+    Reply::Done { catalog: 0 }
+}
+
+fn at_version(reply: Reply, version: u64) -> Reply {
+    match reply {
+        Reply::Done { .. } => Reply::Done { catalog: version },
+        Reply::Table { table, .. } => Reply::Table { table, catalog: version },
+        Reply::Published { version: published, .. } => Reply::Published { version: published, catalog: version },
+        other => other,
+    }
+}

@@ -1,0 +1,111 @@
+use common::catalog::FollowedInput;
+use common::ids::{Epoch, Incarnation, RunId, Seq, ServerId, TableId};
+use common::key::KeyRange;
+use common::time::Micros;
+use common::version::RangeSet;
+use serde::{Deserialize, Serialize};
+
+/// A tablet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tablet {
+    /// Its table.
+    pub table: TableId,
+    /// Its rows.
+    pub range: KeyRange,
+    /// Grows with every assignment; 0: never assigned.
+    pub epoch: Epoch,
+    /// Its owner and the owner's life; `None` while it waits for one.
+    pub owner: Option<(ServerId, Incarnation)>,
+    /// Whether the owner has reported it open at this epoch.
+    pub open: bool,
+    /// The server whose volume holds its log: whoever had it last. It may have acknowledged writes
+    /// before its report arrived, so it counts from the assignment on.
+    pub home: Option<ServerId>,
+    /// When it was last assigned, by the leader's wall clock.
+    pub assigned_at: Micros,
+}
+
+/// A tablet server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its newest life; 0: it has never reported.
+    pub incarnation: Incarnation,
+    /// Whether that life goes on.
+    pub live: bool,
+    /// Where its RPC listens.
+    pub address: String,
+}
+
+/// An applied definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The table it makes.
+    pub table: TableId,
+    /// As the compiler wrote it.
+    pub document: String,
+    /// Of its resolved plan.
+    pub fingerprint: String,
+    /// Names of the tables it reads, sorted.
+    pub inputs: Vec<String>,
+    /// Whether it rests.
+    pub paused: bool,
+    /// When it was last changed.
+    pub applied_at: Micros,
+}
+
+/// Where a derived table stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Derived {
+    /// Its newest version; 0: nothing published.
+    pub version: Seq,
+    /// Output times computed at least once.
+    pub windows: RangeSet,
+    /// Output times computed from complete inputs.
+    pub complete: RangeSet,
+    /// Output times due by force.
+    pub forced: RangeSet,
+    /// How far it has followed each input, by input.
+    pub inputs: Vec<FollowedInput>,
+    /// What was published after the base of the oldest live claim.
+    pub since_base: Vec<(RangeSet, Seq)>,
+    /// Published runs that some tablet has not yet reported as applied, in version order.
+    pub runs: Vec<(RunId, Seq)>,
+    /// Aborted runs whose staged rows are still to be dropped.
+    pub aborted: Vec<Aborted>,
+}
+
+/// A run that will never be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aborted {
+    /// The run.
+    pub run: RunId,
+    /// When it was aborted, by the leader's wall clock.
+    pub at: Micros,
+}
+
+/// A runner's right to some windows of a derived table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The derived table.
+    pub table: TableId,
+    /// The run it was given for.
+    pub run: RunId,
+    /// The definition it computes.
+    pub fingerprint: String,
+    /// Output times; everything for a claim of the whole table.
+    pub windows: RangeSet,
+    /// The run may write any row of the table.
+    pub whole: bool,
+    /// The version its difference is taken against.
+    pub base: Seq,
+    /// The runner's name.
+    pub runner: String,
+}
+
+impl Claim {
+    /// Whether two claims of one table could write the same rows.
+    #[must_use]
+    pub fn overlaps(&self, windows: &RangeSet, whole: bool) -> bool {
+        self.whole || whole || !self.windows.intersect(windows).is_empty()
+    }
+}

@@ -1,0 +1,92 @@
+use super::{ClusterState, splits, tablets};
+use common::catalog::system_tables;
+use common::ids::TableId;
+use common::schema::{Table, TableKind, TableSpec};
+use common::{Error, Result};
+use std::sync::Arc;
+
+/// The dataset of Stele's own tables.
+const SYSTEM: &str = "system.";
+
+/// Creates a raw table, or answers with the one that the same spec has created.
+///
+/// # Errors
+/// `InvalidArgument` for a bad spec, `AlreadyExists` for a table of this name with another spec or kind.
+pub(super) fn create_raw(state: &mut ClusterState, spec: &TableSpec) -> Result<Arc<Table>> {
+    check_dataset(&spec.name)?;
+    match state.table_named(&spec.name) {
+        None => create(state, spec, TableKind::Raw),
+        Some(table) if table.kind == TableKind::Raw && table.spec == *spec => Ok(table.clone()),
+        Some(table) if table.kind == TableKind::Raw => {
+            Err(Error::already_exists(format!("table '{}' exists already with another schema", spec.name)))
+        }
+        Some(_) => Err(Error::already_exists(format!("table '{}' exists already and is made by a definition", spec.name))),
+    }
+}
+
+/// Refuses names in the dataset of Stele's own tables.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(super) fn check_dataset(name: &str) -> Result<()> {
+    if name.starts_with(SYSTEM) {
+        return Err(Error::invalid(format!("table '{name}': the dataset 'system' belongs to Stele; choose another")));
+    }
+    Ok(())
+}
+
+/// Creates those system tables that are missing.
+///
+/// # Errors
+/// As [`create`].
+pub(super) fn create_system(state: &mut ClusterState) -> Result<()> {
+    for spec in system_tables() {
+        if state.table_named(&spec.name).is_none() {
+            create(state, &spec, TableKind::System)?;
+        }
+    }
+    Ok(())
+}
+
+/// Creates a table and its tablets.
+///
+/// # Errors
+/// `InvalidArgument`, for the spec or its split points.
+pub(super) fn create(state: &mut ClusterState, spec: &TableSpec, kind: TableKind) -> Result<Arc<Table>> {
+    let table = Arc::new(Table::create(state.ids.table(), kind, spec.clone())?);
+    let ranges = splits::ranges(&table)?;
+    state.tables.insert(table.id, table.clone());
+    tablets::create(state, table.id, ranges);
+    Ok(table)
+}
+
+/// Drops a raw table.
+///
+/// # Errors
+/// `NotFound`; `FailedPrecondition` if a definition makes or reads it; `InvalidArgument` for a system table.
+pub(super) fn drop_raw(state: &mut ClusterState, name: &str) -> Result<()> {
+    let table = state.existing(name)?.clone();
+    match table.kind {
+        TableKind::Raw => {}
+        TableKind::Derived => {
+            return Err(Error::refused(format!("table '{name}' is made by a definition: remove the definition instead")));
+        }
+        TableKind::System => return Err(Error::invalid(format!("table '{name}' belongs to Stele and stays"))),
+    }
+    let readers: Vec<_> = state.definitions.iter().filter(|(_, d)| d.inputs.iter().any(|i| i == name)).map(|(n, _)| n.as_str()).collect();
+    if !readers.is_empty() {
+        return Err(Error::refused(format!("table '{name}' is read by {}: remove those definitions first", readers.join(", "))));
+    }
+    remove(state, table.id);
+    Ok(())
+}
+
+/// Takes out a table with all that belongs to it but its definition. Its servers see it leave their orders.
+pub(super) fn remove(state: &mut ClusterState, id: TableId) {
+    state.tables.remove(&id);
+    state.claims.retain(|_, c| c.table != id);
+    state.tablets.retain(|_, t| t.table != id);
+    state.derived.remove(&id);
+    state.watermarks.remove(&id);
+    state.ingesting.remove(&id);
+}

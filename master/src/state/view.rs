@@ -1,0 +1,96 @@
+use super::{ClusterState, Derived, Tablet};
+use common::catalog::{self, Catalog, Published};
+use common::ids::{Incarnation, Seq, ServerId, TableId, TabletId};
+use common::rpc::master::Desired;
+use common::schema::Table;
+use common::version::RangeSet;
+
+/// The catalog that gateways watch.
+#[must_use]
+pub fn catalog(state: &ClusterState) -> Catalog {
+    Catalog {
+        version: state.version,
+        tables: state.tables.values().map(|t| Table::clone(t)).collect(),
+        tablets: tablets(state),
+        servers: servers(state),
+        definitions: state.definitions.iter().map(|(name, d)| definition(name, d)).collect(),
+        published: state.derived.iter().map(|(id, d)| published(state, *id, d)).collect(),
+        watermarks: state.watermarks.iter().map(|(id, at)| (*id, *at)).collect(),
+        ingesting: state.ingesting.iter().copied().collect(),
+        run_records: state.outbox.clone(),
+    }
+}
+
+fn tablets(state: &ClusterState) -> Vec<catalog::Tablet> {
+    let mut all: Vec<_> = (state.tablets.iter())
+        .map(|(id, t)| catalog::Tablet {
+            id: *id,
+            table: t.table,
+            range: t.range.clone(),
+            epoch: t.epoch,
+            server: t.owner.map(|(server, _)| server),
+            open: t.open,
+        })
+        .collect();
+    all.sort_by(|a, b| (a.table, &a.range.start).cmp(&(b.table, &b.range.start)));
+    all
+}
+
+fn servers(state: &ClusterState) -> Vec<catalog::Server> {
+    let live = state.servers.iter().filter(|(_, s)| s.live);
+    live.map(|(id, s)| catalog::Server { id: *id, address: s.address.clone() }).collect()
+}
+
+fn definition(name: &str, d: &super::Definition) -> catalog::Definition {
+    catalog::Definition {
+        name: name.to_owned(),
+        table: d.table,
+        document: d.document.clone(),
+        fingerprint: d.fingerprint.clone(),
+        paused: d.paused,
+        applied_at: d.applied_at,
+    }
+}
+
+fn published(state: &ClusterState, table: TableId, d: &Derived) -> Published {
+    let claims = state.claims.values().filter(|c| c.table == table);
+    Published {
+        table,
+        version: d.version,
+        windows: d.windows.clone(),
+        complete: d.complete.clone(),
+        forced: d.forced.clone(),
+        inputs: d.inputs.clone(),
+        claimed: claims.fold(RangeSet::empty(), |all, c| all.union(&c.windows)),
+        runs: d.runs.clone(),
+    }
+}
+
+/// The tablets that one life of a server should hold.
+#[must_use]
+pub fn desired(state: &ClusterState, server: ServerId, incarnation: Incarnation) -> Vec<Desired> {
+    let mine = state.tablets.iter().filter(|(_, t)| t.owner == Some((server, incarnation)));
+    mine.filter_map(|(id, t)| desired_tablet(state, *id, t)).collect()
+}
+
+fn desired_tablet(state: &ClusterState, id: TabletId, tablet: &Tablet) -> Option<Desired> {
+    let derived = state.derived.get(&tablet.table);
+    Some(Desired {
+        tablet: id,
+        range: tablet.range.clone(),
+        epoch: tablet.epoch,
+        table: Table::clone(state.tables.get(&tablet.table)?),
+        pin: pin(state, tablet),
+        runs: derived.map(|d| d.runs.clone()).unwrap_or_default(),
+        aborted: derived.map(|d| d.aborted.iter().map(|a| a.run).collect()).unwrap_or_default(),
+    })
+}
+
+/// The oldest seq of a tablet that somebody still reads changes from: a follower of the table, or a run
+/// that takes its difference against an older version of the table it writes.
+fn pin(state: &ClusterState, tablet: &Tablet) -> Option<Seq> {
+    let followers = state.derived.values().flat_map(|d| &d.inputs).filter(|f| f.input == tablet.table);
+    let cursors = followers.map(|f| f.cursor.lowest(&tablet.range));
+    let bases = state.claims.values().filter(|c| c.table == tablet.table).map(|c| c.base);
+    cursors.chain(bases).min()
+}
