@@ -5,10 +5,6 @@
 pub struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
     /// A generator of its own for thing `n` of kind `kind`.
     pub fn of(seed: u64, kind: u64, n: u64) -> Self {
         let mut mixed = Self(seed ^ kind.wrapping_mul(0xD1B5_4A32_D192_ED03) ^ n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -101,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_first_ranks_are_drawn_most() {
-        let (zipf, mut random) = (Zipf::new(1_000), Random::new(7));
+        let (zipf, mut random) = (Zipf::new(1_000), Random::of(7, 0, 0));
         let mut counts = vec![0; 1_000];
         for _ in 0..100_000 {
             counts[zipf.draw(&mut random) as usize] += 1;

@@ -1,0 +1,88 @@
+//! The roles: each alone, or all in one process.
+
+mod local;
+mod lock;
+mod settings;
+mod signal;
+
+pub use local::Local;
+pub use settings::{GatewayArgs, MasterArgs, TabletServerArgs};
+pub use signal::wait_for_end;
+
+use crate::logging;
+use anyhow::{Context, Result};
+use clap::Args;
+use common::time::SystemClock;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Options of `stele up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Folder of everything: the bucket, the master's state, the tablet server's log.
+    #[arg(long, default_value = "./stele-data", env = "STELE_DATA_DIR")]
+    dir: PathBuf,
+    /// Where HTTP listens; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080", env = "STELE_LISTEN")]
+    listen: SocketAddr,
+}
+
+/// Runs all roles until told to end.
+pub async fn up(args: UpArgs) -> Result<ExitCode> {
+    logging::start("warn")?;
+    let local = Local::start(&args.dir, args.listen).await?;
+    announce(local.address())?;
+    print_urls(local.address())?;
+    wait_for_end().await?;
+    local.shutdown().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a master until told to end.
+pub async fn master(args: MasterArgs) -> Result<ExitCode> {
+    logging::start("info")?;
+    let running = master::Master::start(args.config()?, SystemClock::shared()).await.context("the master does not start")?;
+    announce(running.local_addr())?;
+    wait_for_end().await?;
+    running.shutdown().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a tablet server until told to end.
+pub async fn tabletserver(args: TabletServerArgs) -> Result<ExitCode> {
+    logging::start("info")?;
+    let running =
+        tabletserver::TabletServer::start(args.config()?, SystemClock::shared()).await.context("the tablet server does not start")?;
+    announce(running.local_addr())?;
+    wait_for_end().await?;
+    running.shutdown().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a gateway until told to end.
+pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
+    logging::start("info")?;
+    let running = gateway::Gateway::start(args.config()?, SystemClock::shared()).await.context("the gateway does not start")?;
+    announce(running.local_addr())?;
+    wait_for_end().await?;
+    running.shutdown().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The line that scripts wait for.
+fn announce(address: SocketAddr) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "listening on {address}")?;
+    Ok(out.flush()?)
+}
+
+/// Where to go on.
+pub fn print_urls(address: SocketAddr) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for (what, path) in [("REST", "/v1/tables"), ("docs", "/docs"), ("OpenAPI", "/openapi.json")] {
+        writeln!(out, "  {what:<8} http://{address}{path}")?;
+    }
+    Ok(out.flush()?)
+}

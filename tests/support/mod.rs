@@ -1,0 +1,45 @@
+//! What the tests of the built binary share: clusters on free ports in a folder, an HTTP helper, the real data.
+//!
+//! Nothing here sleeps for a fixed time: every wait is for a condition, with a deadline.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+mod cluster;
+mod http;
+mod process;
+
+pub use cluster::{Cluster, Role};
+pub use http::Http;
+pub use process::{Finished, stele};
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Waits end here: a debug build on a busy machine is slow, a hang is longer.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The folder of the real data sets; without it, says that `test` is skipped.
+pub fn data_dir(test: &str) -> Option<PathBuf> {
+    let found = std::env::var_os("STELE_TEST_DATA").map(PathBuf::from);
+    if found.is_none() {
+        println!("SKIPPED {test}: STELE_TEST_DATA is not set");
+    }
+    found
+}
+
+/// Polls `done` until it gives something; fails after [`DEADLINE`], saying what it waited for.
+pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = done() {
+            return found;
+        }
+        assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The path of a file of an example project.
+pub fn example(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples").join(path)
+}

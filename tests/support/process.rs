@@ -1,0 +1,116 @@
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::DEADLINE;
+
+/// The built binary, without any setting of the caller's environment.
+pub fn stele() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stele"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STELE_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Finished {
+    /// Runs to the end.
+    pub fn of(command: &mut Command) -> Self {
+        let done = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: done.status.code(), out: text(done.stdout), err: text(done.stderr) }
+    }
+
+    /// Fails the test unless it ended well; gives its stdout.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self.out
+    }
+
+    /// Fails the test unless it failed with a message that holds all of `words`.
+    #[track_caller]
+    pub fn fails_with(&self, words: &[&str]) {
+        assert!(self.code.is_some_and(|c| c != 0), "it should fail; stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        for word in words {
+            assert!(self.err.contains(word), "stderr lacks '{word}':\n{}", self.err);
+        }
+    }
+}
+
+/// A role that runs, and says where it listens. Killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    /// `host:port`.
+    pub address: String,
+}
+
+impl Running {
+    /// Starts, and waits for the line `listening on …`. Logs go to `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let log_file = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log_file).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(stdout);
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|n| n > 0) {
+                if let Some(address) = line.trim().strip_prefix("listening on ") {
+                    // The test may have given up.
+                    let _ = sender.send(address.to_owned());
+                    break;
+                }
+                line.clear();
+            }
+            // Read on, so that the process never waits for its stdout.
+            let _ = lines.read_to_end(&mut Vec::new());
+        });
+        let address = receiver.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            let _ = child.kill();
+            panic!("{command:?} does not say where it listens:\n{}", std::fs::read_to_string(log).unwrap_or_default())
+        });
+        Self { child, address }
+    }
+
+    /// SIGKILL, as a power loss would: nothing can be said or written any more.
+    pub fn kill(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and waits for a clean end.
+    pub fn end(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let ended = super::wait_for("a clean end", || self.child.try_wait().unwrap());
+        assert!(ended.success(), "ended with {ended}");
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// How long one HTTP request of a test may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
