@@ -45,13 +45,15 @@ pub struct Heartbeat {
     who: Reporter,
     mailbox: Mailbox,
     sequence: u64,
+    /// Why the last stream ended.
+    complaint: Option<Error>,
 }
 
 impl Heartbeat {
     /// Reports as `who`, puts orders into `mailbox`.
     #[must_use]
     pub fn new(host: Arc<Host>, who: Reporter, mailbox: Mailbox) -> Self {
-        Self { host, who, mailbox, sequence: 0 }
+        Self { host, who, mailbox, sequence: 0, complaint: None }
     }
 
     /// Keeps a stream to whichever master leads, until `stop` or until this life is over.
@@ -68,7 +70,7 @@ impl Heartbeat {
                 };
                 match ended {
                     Err(e) if self.mailbox.is_fenced() => return Err(e),
-                    Err(e) => tracing::debug!(master = address, error = %e, "heartbeat stream ended"),
+                    Err(e) => self.complain(address, e),
                     Ok(()) => {}
                 }
             }
@@ -76,6 +78,14 @@ impl Heartbeat {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(BACKOFF) => {}
             }
+        }
+    }
+
+    /// Says once why a stream ended; an operator must see a reason that stays.
+    fn complain(&mut self, address: &str, e: Error) {
+        if self.complaint.as_ref() != Some(&e) {
+            tracing::warn!(master = address, error = %e, "heartbeat stream ended");
+            self.complaint = Some(e);
         }
     }
 
@@ -136,6 +146,7 @@ impl Heartbeat {
                 self.who.identity.incarnation, self.who.identity.server
             )));
         }
+        self.complaint = None;
         if let Some(until) = self.mailbox.take(orders) {
             self.host.lease.extend(until);
         }

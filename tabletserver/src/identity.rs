@@ -11,9 +11,11 @@ const LOCK: &str = "lock";
 const IDENTITY: &str = "identity.json";
 
 /// What the volume remembers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
+    /// The object store's cluster, as its identity says; an id means something only there.
+    pub cluster: Option<String>,
     /// Given by the master once, to an empty volume.
     pub server: ServerId,
     /// The newest life that has begun on this volume.
@@ -62,17 +64,17 @@ impl DataDir {
         }
     }
 
-    /// Begins the next life of `server`; durable when it returns.
+    /// Begins the next life of `server` in `cluster`; durable when it returns.
     ///
     /// # Errors
-    /// `Corrupt` if the volume belongs to another server, `Unavailable` if it cannot be written.
-    pub fn begin_life(&self, server: ServerId) -> Result<Identity> {
-        let incarnation = match self.identity()? {
-            None => Incarnation(1),
-            Some(last) if last.server == server => last.incarnation.next(),
-            Some(last) => return Err(Error::corrupt(format!("the volume is server {}'s, not server {server}'s", last.server))),
-        };
-        let identity = Identity { server, incarnation };
+    /// `FailedPrecondition` if the volume belongs to another server or cluster, `Unavailable` if it cannot be written.
+    pub fn begin_life(&self, server: ServerId, cluster: Option<String>) -> Result<Identity> {
+        let last = self.identity()?;
+        if let Some(last) = &last {
+            self.check(last, server, cluster.as_deref())?;
+        }
+        let incarnation = last.map_or(Incarnation(1), |last| last.incarnation.next());
+        let identity = Identity { cluster, server, incarnation };
         self.replace(&identity).map_err(|e| unusable(&self.path.join(IDENTITY), &e))?;
         Ok(identity)
     }
@@ -81,6 +83,20 @@ impl DataDir {
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {
         self.path.join("log")
+    }
+
+    fn check(&self, last: &Identity, server: ServerId, cluster: Option<&str>) -> Result<()> {
+        let path = self.path.display();
+        if last.server != server {
+            return Err(Error::refused(format!("data folder '{path}' is tablet server {}'s, not {server}'s", last.server)));
+        }
+        match last.cluster.as_deref() {
+            Some(mine) if Some(mine) != cluster => Err(Error::refused(format!(
+                "data folder '{path}' belongs to cluster {mine} but the object store to {}: correct data_dir or store",
+                cluster.unwrap_or("none")
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn replace(&self, identity: &Identity) -> std::io::Result<()> {
@@ -106,8 +122,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for life in 1..4 {
             let data = DataDir::take(dir.path()).unwrap();
-            let identity = data.begin_life(ServerId(7)).unwrap();
-            assert_eq!(identity, Identity { server: ServerId(7), incarnation: Incarnation(life) });
+            let identity = data.begin_life(ServerId(7), None).unwrap();
+            assert_eq!(identity, Identity { cluster: None, server: ServerId(7), incarnation: Incarnation(life) });
             assert_eq!(data.identity().unwrap(), Some(identity));
         }
     }
@@ -118,8 +134,22 @@ mod tests {
         let data = DataDir::take(dir.path()).unwrap();
         let e = DataDir::take(dir.path()).unwrap_err();
         assert!(e.message.contains("in use"), "{e}");
-        data.begin_life(ServerId(1)).unwrap();
-        assert!(data.begin_life(ServerId(2)).is_err());
+        data.begin_life(ServerId(1), None).unwrap();
+        assert!(data.begin_life(ServerId(2), None).is_err());
+    }
+
+    #[test]
+    fn a_folder_of_another_cluster_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::take(dir.path()).unwrap();
+        let cluster = |name: &str| Some(name.to_owned());
+        data.begin_life(ServerId(1), None).unwrap();
+        data.begin_life(ServerId(1), cluster("a")).unwrap();
+        for other in [cluster("b"), None] {
+            let e = data.begin_life(ServerId(1), other).unwrap_err();
+            assert!(e.message.contains("cluster a"), "{e}");
+        }
+        assert_eq!(data.begin_life(ServerId(1), cluster("a")).unwrap().incarnation, Incarnation(3));
     }
 
     #[test]
@@ -128,6 +158,6 @@ mod tests {
         let data = DataDir::take(dir.path()).unwrap();
         std::fs::write(dir.path().join(IDENTITY), b"{\"server\":").unwrap();
         assert_eq!(data.identity().unwrap_err().kind, common::ErrorKind::Corrupt);
-        assert!(data.begin_life(ServerId(1)).is_err());
+        assert!(data.begin_life(ServerId(1), None).is_err());
     }
 }

@@ -12,6 +12,7 @@ use common::rpc::tablets_service::tablets_server::TabletsServer;
 use common::store::{self, SharedStore};
 use common::time::SharedClock;
 use common::{Error, Result, limits};
+use object_store::path::Path;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,11 +75,11 @@ impl TabletServer {
             Some(known) => known.server,
             None => heartbeat::register(&config.masters).await?,
         };
-        let identity = data.begin_life(server)?;
+        let identity = data.begin_life(server, cluster_of(&store).await?)?;
         tracing::info!(server = server.0, incarnation = identity.incarnation.0, %local_addr, "tablet server starts");
-        let engine = open_engine(&config, identity, store, &data, &clock).await?;
+        let engine = open_engine(&config, &identity, store, &data, &clock).await?;
         let host = Arc::new(Host { engine, registry: Registry::default(), lease: LeaseGuard::new(clock.clone()), clock });
-        let reporter = Reporter { identity, address, masters: config.masters };
+        let reporter = Reporter { identity: identity.clone(), address, masters: config.masters };
         let parts = Parts::start(host, data, reporter, listener)?;
         let (stop, (tell, ended)) = (CancellationToken::new(), watch::channel(None));
         tokio::spawn(supervise(parts, stop.clone(), tell));
@@ -93,8 +94,8 @@ impl TabletServer {
 
     /// Who it is.
     #[must_use]
-    pub fn identity(&self) -> Identity {
-        self.identity
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Closes all tablets, reports them closed and ends. Tablets that cannot be flushed stay in the log.
@@ -140,9 +141,15 @@ fn advertised(config: &TabletServerConfig, local: SocketAddr) -> Result<String> 
     }
 }
 
+/// The cluster that the object store belongs to, as text; `None` before its birth.
+async fn cluster_of(store: &SharedStore) -> Result<Option<String>> {
+    let content = store::get_opt(store, &Path::from("cluster/identity")).await?;
+    Ok(content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
 async fn open_engine(
     config: &TabletServerConfig,
-    who: Identity,
+    who: &Identity,
     store: SharedStore,
     data: &DataDir,
     clock: &SharedClock,
