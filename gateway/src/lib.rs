@@ -3,4 +3,6 @@
 //! Modules import one way: `cluster` → `rows` → `sql` → `runner` → `rest` → `server`.
 
 pub mod cluster;
+pub mod rows;
+pub mod runner;
 pub mod sql;

@@ -1,14 +1,10 @@
+use common::rpc::channel::endpoint;
 use common::rpc::master_service::master_client::MasterClient;
 use common::rpc::tablets_service::tablets_client::TabletsClient;
-use common::{Error, Result, limits};
+use common::{Result, limits};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
-
-const CONNECT: Duration = Duration::from_secs(3);
-/// A peer that has vanished without closing is noticed within two of these.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+use tonic::transport::Channel;
 
 /// One connection to each peer, made when first needed and kept; it reconnects by itself.
 #[derive(Clone, Debug, Default)]
@@ -23,14 +19,7 @@ impl Channels {
         if let Some(channel) = open.get(address) {
             return Ok(channel.clone());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|_| Error::invalid(format!("'{address}' is not an address: write host:port")))?
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect_lazy();
+        let channel = endpoint(address)?.connect_lazy();
         open.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }

@@ -20,6 +20,7 @@ mod view;
 use channels::Channels;
 use common::catalog::{Catalog, Tablet};
 use common::ids::{RunId, Seq};
+use common::key::KeyRange;
 use common::row::{Committed, ReadSpec, Row, RowMutation};
 use common::rpc::master::{Command, Reply};
 use common::rpc::tablet::StatusResponse;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use view::View;
+pub(crate) use view::near;
 
 /// How long a gateway that starts waits for its first catalog.
 const FIRST_CATALOG: Duration = Duration::from_secs(30);
@@ -109,6 +111,23 @@ impl Cluster {
     #[must_use]
     pub fn tables(&self) -> Vec<Arc<Table>> {
         self.view.borrow().tables()
+    }
+
+    /// The tablets of a table that meet any of `ranges`, in key order.
+    ///
+    /// # Errors
+    /// `NotFound` if the table is gone.
+    pub fn tablets_in(&self, table: &Table, ranges: &[KeyRange]) -> Result<Vec<Tablet>> {
+        let meets = |t: &&Tablet| ranges.iter().any(|r| r.intersect(&t.range).is_some());
+        Ok(self.view().tablets(table)?.iter().filter(meets).cloned().collect())
+    }
+
+    /// A version of those parts of a table that meet `ranges`; elsewhere it may say nothing.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub async fn snapshot_in(&self, table: &Table, ranges: &[KeyRange]) -> Result<VersionMap> {
+        version::snapshot_of(self, table, ranges).await
     }
 
     /// Sends a command to the leading master and returns once the own catalog view shows its effect.

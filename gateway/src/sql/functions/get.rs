@@ -1,4 +1,4 @@
-use super::documents::{as_text, element, member};
+use crate::rows::documents::{as_text, element, member};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, MapArray, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, exec_err, plan_err};

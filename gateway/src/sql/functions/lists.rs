@@ -1,5 +1,5 @@
-use super::documents::{as_text, elements, names};
 use super::get::document_type;
+use crate::rows::documents::{as_text, elements, names};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListBuilder, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, exec_err, plan_err};

@@ -3,7 +3,6 @@
 //! A JSON document is text. A map of undeclared attributes (text → JSON text) is taken as the object it stands
 //! for, so that both kinds are read alike. What is not a JSON document is null to these functions.
 
-mod documents;
 mod get;
 mod lists;
 mod operators;

@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The text of an object's member; the last one of equal names counts, as in Postgres.
-pub(super) fn member<'d>(document: &'d str, name: &str) -> Option<&'d str> {
+pub(crate) fn member<'d>(document: &'d str, name: &str) -> Option<&'d str> {
     serde_json::Deserializer::from_str(document).deserialize_map(Member(name)).ok().flatten().map(RawValue::get)
 }
 
 /// The text of an array's element; negative indices count from its end.
-pub(super) fn element(document: &str, index: i64) -> Option<&str> {
+pub(crate) fn element(document: &str, index: i64) -> Option<&str> {
     let all = elements(document)?;
     let at = if index < 0 {
         usize::try_from(index.unsigned_abs()).ok().and_then(|back| all.len().checked_sub(back))
@@ -22,18 +22,18 @@ pub(super) fn element(document: &str, index: i64) -> Option<&str> {
 }
 
 /// The texts of an array's elements; `None` for anything else.
-pub(super) fn elements(document: &str) -> Option<Vec<&str>> {
+pub(crate) fn elements(document: &str) -> Option<Vec<&str>> {
     let all: Vec<&RawValue> = serde_json::from_str(document).ok()?;
     Some(all.into_iter().map(RawValue::get).collect())
 }
 
 /// The names of an object's members in their order; `None` for anything else.
-pub(super) fn names(document: &str) -> Option<Vec<String>> {
+pub(crate) fn names(document: &str) -> Option<Vec<String>> {
     serde_json::Deserializer::from_str(document).deserialize_map(Names).ok()
 }
 
 /// A document as SQL text: a string without its quotes, `null` as no value, all else as it is written.
-pub(super) fn as_text(document: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn as_text(document: &str) -> Option<Cow<'_, str>> {
     match document.as_bytes().first()? {
         b'"' => serde_json::from_str(document).ok().map(Cow::Owned),
         b'n' => None,
