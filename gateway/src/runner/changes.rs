@@ -1,0 +1,159 @@
+//! Which event times of an input changed between two of its versions.
+
+use super::query::columns_read;
+use crate::cluster::Cluster;
+use crate::rows::arrow::TypedColumn;
+use common::schema::Table;
+use common::time::Micros;
+use common::value::{Value, ValueType};
+use common::version::{RangeSet, VersionMap};
+use common::{ErrorKind, Result};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
+use derived::document::Input;
+use futures::TryStreamExt;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// µs: changes of one minute count as one range, from its first to its last. Keeps sets small, and crosses no window of
+/// whole minutes.
+const GRAIN: i64 = 60_000_000;
+/// µs of a day.
+const DAY: i64 = 86_400_000_000;
+
+/// The columns of each input whose changes count, by input name: those that the query reads, and the event time.
+///
+/// # Errors
+/// `InvalidArgument` if the query cannot be planned.
+pub fn columns_of(context: &SessionContext, plan: &LogicalPlan, inputs: &[Input]) -> Result<HashMap<String, Vec<String>>> {
+    let mut read = columns_read(context, plan)?;
+    let one = |input: &Input| {
+        let mut columns = read.remove(&input.name).unwrap_or_default();
+        columns.extend(input.time.as_ref().map(|t| t.column.clone()));
+        (input.name.clone(), columns.into_iter().collect())
+    };
+    Ok(inputs.iter().map(one).collect())
+}
+
+/// What to follow of an input.
+pub struct Followed<'a> {
+    /// The input's table.
+    pub table: &'a Arc<Table>,
+    /// What its reader needs of it.
+    pub input: &'a Input,
+    /// The columns whose changes count.
+    pub columns: &'a [String],
+}
+
+/// The event times of rows that changed in `(from, to]`, old and new. Everything, if the input has no event time, a
+/// changed row is without one, or the changes are lost.
+///
+/// # Errors
+/// `Unavailable` and the like.
+pub async fn changed_times(cluster: &Arc<Cluster>, followed: &Followed<'_>, from: &VersionMap, to: &VersionMap) -> Result<RangeSet> {
+    let mut batches = cluster.changes(followed.table, followed.columns.to_vec(), from, to);
+    let mut times = Times::default();
+    loop {
+        match batches.try_next().await {
+            Ok(Some(batch)) => times.add(followed.input, &batch)?,
+            Ok(None) => return Ok(times.into_set()),
+            Err(e) if e.kind == ErrorKind::ChangesLost => {
+                tracing::warn!(input = %followed.table.name, error = %e, "changes are lost: all that they can reach is due");
+                return Ok(RangeSet::all());
+            }
+            Err(e) => return Err(e),
+        }
+        // No further change can add to everything.
+        if times.everything {
+            return Ok(RangeSet::all());
+        }
+    }
+}
+
+/// Event times as they come in.
+#[derive(Default)]
+struct Times {
+    everything: bool,
+    /// By [`GRAIN`]: the first and the last.
+    grains: BTreeMap<i64, (i64, i64)>,
+}
+
+impl Times {
+    fn add(&mut self, input: &Input, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let Some(time) = input.time.as_ref().filter(|_| input.reach.is_bounded()) else {
+            self.everything = true;
+            return Ok(());
+        };
+        let ty = if time.date { ValueType::Date } else { ValueType::Timestamp };
+        let column = TypedColumn::of(batch, &time.column, ty, 1)?;
+        for row in 0..batch.num_rows() {
+            match column.value(row) {
+                Some(Value::Timestamp(t)) => self.add_one(t.0),
+                Some(Value::Date(d)) => self.add_one(i64::from(d).saturating_mul(DAY)),
+                _ => self.everything = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn add_one(&mut self, at: i64) {
+        let grain = self.grains.entry(at.div_euclid(GRAIN)).or_insert((at, at));
+        *grain = (grain.0.min(at), grain.1.max(at));
+    }
+
+    fn into_set(self) -> RangeSet {
+        match self.everything {
+            true => RangeSet::all(),
+            false => self.grains.into_values().map(|(first, last)| (Micros(first), Micros(last.saturating_add(1)))).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::{Int64Array, TimestampMicrosecondArray};
+    use derived::bounds::{Reach, Span, TimeMap};
+    use derived::definition::{Need, OnChange};
+    use derived::document::InputTime;
+
+    fn input(bounded: bool) -> Input {
+        Input {
+            name: "raw.events".into(),
+            derived: false,
+            time: bounded.then(|| InputTime { column: "at".into(), date: false, windows: None }),
+            reach: if bounded { Reach::Window(vec![Span::window(TimeMap::identity(), false)]) } else { Reach::All },
+            why: String::new(),
+            need: Need::Complete,
+            on_change: OnChange::Exact,
+        }
+    }
+
+    fn times(input: &Input, at: Vec<Option<i64>>) -> RangeSet {
+        let rows = at.len();
+        let at = Arc::new(TimestampMicrosecondArray::from(at)) as _;
+        let image = Arc::new(Int64Array::from(vec![0; rows])) as _;
+        let batch = RecordBatch::try_from_iter_with_nullable([("at", at, true), ("_image", image, false)]).unwrap();
+        let mut times = Times::default();
+        times.add(input, &batch).unwrap();
+        times.into_set()
+    }
+
+    #[test]
+    fn both_images_count_and_no_range_crosses_a_minute() {
+        let set = times(&input(true), vec![Some(5), Some(GRAIN - 1), Some(GRAIN), Some(7 * GRAIN + 3), Some(-1)]);
+        let want = [(-1, 0), (5, GRAIN + 1), (7 * GRAIN + 3, 7 * GRAIN + 4)];
+        assert_eq!(set, want.into_iter().map(|(s, e)| (Micros(s), Micros(e))).collect());
+    }
+
+    #[test]
+    fn a_change_without_a_time_reaches_everything() {
+        assert_eq!(times(&input(true), vec![Some(5), None]), RangeSet::all());
+        assert_eq!(times(&input(false), vec![Some(5)]), RangeSet::all());
+        assert_eq!(times(&input(false), vec![]), RangeSet::empty());
+    }
+}

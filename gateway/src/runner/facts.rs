@@ -1,0 +1,296 @@
+//! What the decision depends on, kept from tick to tick so that nothing is read twice.
+//!
+//! Order within a tick: first the catalog and the clock, then the inputs' snapshots, then their changes. So a
+//! watermark seen is covered by the snapshot taken after it, and what is pending is exactly what lies
+//! between the published cursor and the pin.
+
+use super::changes::{Followed, changed_times, columns_of};
+use super::query;
+use crate::cluster::Cluster;
+use crate::sql::Sql;
+use common::Result;
+use common::catalog::{Catalog, Definition, FollowedInput};
+use common::ids::TableId;
+use common::schema::{Table, TableKind};
+use common::time::Micros;
+use common::version::{RangeSet, VersionMap};
+use derived::definition::OnChange;
+use derived::document::{Artifact, Input};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// While a definition waits for its first build, its raw inputs are looked at this often: each look reads all event times.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// What lies between a published cursor and a pin.
+#[derive(Clone, Debug)]
+struct Scan {
+    from: VersionMap,
+    to: VersionMap,
+    windows: RangeSet,
+}
+
+/// A compiled definition with what following its inputs takes.
+#[derive(Clone)]
+pub struct Compiled {
+    /// As in the catalog.
+    pub fingerprint: String,
+    /// As in the catalog.
+    applied_at: Micros,
+    /// The definition.
+    pub artifact: Arc<Artifact>,
+    /// The columns of each input whose changes count.
+    columns: Arc<HashMap<String, Vec<String>>>,
+}
+
+impl Compiled {
+    fn is_of(&self, definition: &Definition) -> bool {
+        self.fingerprint == definition.fingerprint && self.applied_at == definition.applied_at
+    }
+}
+
+/// A raw table as last looked at.
+#[derive(Clone, Debug)]
+struct Raw {
+    pin: VersionMap,
+    /// `Some` once it was looked for at `pin` or before and lowered by all changes since.
+    earliest: Option<Option<Micros>>,
+    looked: Duration,
+}
+
+/// Changes found by a tick that no earlier tick had seen.
+pub struct News {
+    /// The derived table.
+    pub table: TableId,
+    /// Its windows that they reach.
+    pub windows: RangeSet,
+    /// Of its definition.
+    pub retries: u32,
+}
+
+/// What one tick knows.
+pub struct Snapshot {
+    /// Wall clock before anything was read.
+    pub now: Micros,
+    /// Monotonic clock: every change that was visible by then is taken into account.
+    pub as_of: Duration,
+    /// Tables, published versions, watermarks.
+    pub catalog: Arc<Catalog>,
+    /// Definitions that decode and whose inputs could be read.
+    pub artifacts: BTreeMap<String, Arc<Artifact>>,
+    /// See [`derived::due::Facts::earliest`].
+    pub earliest: BTreeMap<TableId, Micros>,
+    /// See [`derived::due::Facts::pending`].
+    pub pending: BTreeMap<(TableId, TableId), RangeSet>,
+    /// The version of each (derived table, input) that a run of this tick reads.
+    pub pins: BTreeMap<(TableId, TableId), VersionMap>,
+    /// What is new.
+    pub news: Vec<News>,
+    /// Why definitions are left out, by table name.
+    pub broken: BTreeMap<String, String>,
+}
+
+/// Follows the inputs of all definitions.
+pub struct Follower {
+    cluster: Arc<Cluster>,
+    sql: Arc<Sql>,
+    compiled: HashMap<String, Compiled>,
+    scans: HashMap<(TableId, TableId), Scan>,
+    raw: HashMap<TableId, Raw>,
+}
+
+impl Follower {
+    /// A follower that knows nothing yet.
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>, sql: Arc<Sql>) -> Self {
+        Self { cluster, sql, compiled: HashMap::new(), scans: HashMap::new(), raw: HashMap::new() }
+    }
+
+    /// The definition of this table, as of the last tick.
+    #[must_use]
+    pub fn compiled(&self, name: &str) -> Option<&Compiled> {
+        self.compiled.get(name)
+    }
+
+    /// Looks at everything that may have moved. Inputs of tables in `busy` are left as they were.
+    pub async fn collect(&mut self, busy: &BTreeSet<TableId>) -> Snapshot {
+        let (now, as_of, catalog) = (self.cluster.clock().now(), self.cluster.clock().monotonic(), self.cluster.catalog());
+        let mut snapshot = Snapshot {
+            now,
+            as_of,
+            catalog: catalog.clone(),
+            artifacts: BTreeMap::new(),
+            earliest: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            news: Vec::new(),
+            broken: BTreeMap::new(),
+        };
+        self.compile(&catalog, &mut snapshot).await;
+        self.look_at_raw(&catalog, &mut snapshot).await;
+        for definition in &catalog.definitions {
+            if let Err(e) = self.follow(&catalog, definition, busy.contains(&definition.table), &mut snapshot).await {
+                tracing::warn!(table = %definition.name, error = %e, "inputs could not be followed");
+                snapshot.artifacts.remove(&definition.name);
+                snapshot.broken.insert(definition.name.clone(), e.message);
+            }
+        }
+        self.forget(&catalog);
+        snapshot.earliest = self.raw.iter().filter_map(|(id, raw)| Some((*id, raw.earliest??))).collect();
+        snapshot
+    }
+
+    /// Decodes new and changed definitions.
+    async fn compile(&mut self, catalog: &Catalog, snapshot: &mut Snapshot) {
+        for definition in &catalog.definitions {
+            let known = self.compiled.get(&definition.name).filter(|c| c.is_of(definition));
+            let compiled = match known {
+                Some(compiled) => Ok(compiled.clone()),
+                None => self.compile_one(definition).await,
+            };
+            match compiled {
+                Ok(compiled) => {
+                    snapshot.artifacts.insert(definition.name.clone(), compiled.artifact.clone());
+                    self.compiled.insert(definition.name.clone(), compiled);
+                }
+                Err(e) => {
+                    self.compiled.remove(&definition.name);
+                    snapshot.broken.insert(definition.name.clone(), e.message);
+                }
+            }
+        }
+    }
+
+    async fn compile_one(&self, definition: &Definition) -> Result<Compiled> {
+        let artifact = Artifact::from_document(&definition.document)?;
+        let context = self.sql.context(HashMap::new())?;
+        let some_window = artifact.window.as_ref().map(|w| (w.windows.floor(Micros(0)), w.windows.next(Micros(0))));
+        let mut columns: HashMap<String, Vec<String>> = HashMap::new();
+        for query in artifact.queries(some_window).into_iter().take(1) {
+            let plan = query::plan(&context, &query.sql).await?;
+            columns = columns_of(&context, &plan, &artifact.inputs)?;
+        }
+        let (fingerprint, applied_at) = (definition.fingerprint.clone(), definition.applied_at);
+        Ok(Compiled { fingerprint, applied_at, artifact: Arc::new(artifact), columns: Arc::new(columns) })
+    }
+
+    /// Takes a snapshot of each raw table that a definition reads.
+    async fn look_at_raw(&mut self, catalog: &Catalog, snapshot: &mut Snapshot) {
+        let read: BTreeSet<_> = snapshot.artifacts.values().flat_map(|a| a.inputs.iter().map(|i| i.name.clone())).collect();
+        for table in read.iter().filter_map(|name| catalog.table(name)).filter(|t| t.kind != TableKind::Derived) {
+            let wanted = self.needs_earliest(catalog, snapshot, table);
+            if let Err(e) = self.look_at(table, wanted).await {
+                tracing::warn!(table = %table.name, error = %e, "an input cannot be looked at");
+            }
+            snapshot.as_of = snapshot.as_of.min(self.raw.get(&table.id).map_or(Duration::ZERO, |r| r.looked));
+        }
+    }
+
+    /// Whether some reader of `table` has yet to learn where to begin: it follows no changes so far.
+    fn needs_earliest(&self, catalog: &Catalog, snapshot: &Snapshot, table: &Table) -> bool {
+        let unknown = self.raw.get(&table.id).is_none_or(|r| r.earliest.is_none());
+        let mut readers = snapshot.artifacts.values().filter(|a| a.input(&table.name).is_some());
+        table.time_column.is_some() && (unknown || readers.any(|a| cursor(catalog, &a.name, table.id).is_none()))
+    }
+
+    async fn look_at(&mut self, table: &Table, wants_earliest: bool) -> Result<()> {
+        let looked = self.cluster.clock().monotonic();
+        let known = self.raw.get(&table.id).cloned();
+        if wants_earliest && known.as_ref().is_some_and(|r| r.earliest.is_some() && looked < r.looked + FIRST_LOOK) {
+            return Ok(());
+        }
+        let pin = self.cluster.snapshot(table).await?;
+        let mut earliest = known.as_ref().and_then(|r| r.earliest);
+        if wants_earliest && (earliest.is_none() || known.as_ref().is_none_or(|r| r.pin != pin)) {
+            let context = self.sql.context(HashMap::from([(table.id, pin.clone())]))?;
+            earliest = Some(query::earliest(&context, table).await?);
+        }
+        self.raw.insert(table.id, Raw { pin, earliest, looked });
+        Ok(())
+    }
+
+    /// Turns what changed of a definition's inputs since its cursors into windows.
+    async fn follow(&mut self, catalog: &Catalog, definition: &Definition, busy: bool, snapshot: &mut Snapshot) -> Result<()> {
+        let Some(compiled) = self.compiled.get(&definition.name).cloned() else { return Ok(()) };
+        for input in &compiled.artifact.inputs {
+            let Some(table) = catalog.table(&input.name) else { continue };
+            let key = (definition.table, table.id);
+            let Some(newest) = self.newest(catalog, table) else { continue };
+            let to = match self.scans.get(&key).filter(|_| busy) {
+                Some(scan) => scan.to.clone(),
+                None => newest,
+            };
+            let Some(cursor) = cursor(catalog, &definition.name, table.id) else {
+                // Nothing was computed yet, or everything is due by force.
+                snapshot.pins.insert(key, to);
+                continue;
+            };
+            let scan = self.scan(key, &compiled, input, table, cursor, to, snapshot).await?;
+            snapshot.pending.insert(key, scan.windows.clone());
+            snapshot.pins.insert(key, scan.to.clone());
+            self.scans.insert(key, scan);
+        }
+        Ok(())
+    }
+
+    fn newest(&self, catalog: &Catalog, table: &Table) -> Option<VersionMap> {
+        match table.kind {
+            TableKind::Derived => Some(VersionMap::whole(catalog.published(table.id).map(|p| p.version).unwrap_or_default())),
+            _ => self.raw.get(&table.id).map(|r| r.pin.clone()),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // all of them name one scan
+    async fn scan(
+        &mut self,
+        key: (TableId, TableId),
+        compiled: &Compiled,
+        input: &Input,
+        table: &Table,
+        cursor: &FollowedInput,
+        to: VersionMap,
+        snapshot: &mut Snapshot,
+    ) -> Result<Scan> {
+        let known = self.scans.get(&key).filter(|scan| scan.from == cursor.cursor).cloned();
+        let mut scan = known.unwrap_or_else(|| Scan { from: cursor.cursor.clone(), to: cursor.cursor.clone(), windows: RangeSet::empty() });
+        if scan.to == to {
+            return Ok(scan);
+        }
+        if input.on_change == OnChange::Exact {
+            let columns = compiled.columns.get(&input.name).map(Vec::as_slice).unwrap_or_default();
+            let followed = Followed { table: &Arc::new(table.clone()), input, columns };
+            let times = changed_times(&self.cluster, &followed, &scan.to, &to).await?;
+            self.lower_earliest(table.id, &times);
+            let windows = compiled.artifact.dirty(input, &times);
+            scan.windows = scan.windows.union(&windows);
+            if !windows.is_empty() {
+                snapshot.news.push(News { table: key.0, windows, retries: compiled.artifact.timing.retries });
+            }
+        }
+        scan.to = to;
+        Ok(scan)
+    }
+
+    /// A changed row may be earlier than all before it.
+    fn lower_earliest(&mut self, table: TableId, times: &RangeSet) {
+        let Some(raw) = self.raw.get_mut(&table) else { return };
+        match times.ranges().first() {
+            Some((first, _)) if *first == Micros::MIN => raw.earliest = None,
+            Some((first, _)) => raw.earliest = raw.earliest.map(|known| Some(known.map_or(*first, |known| known.min(*first)))),
+            None => {}
+        }
+    }
+
+    fn forget(&mut self, catalog: &Catalog) {
+        self.compiled.retain(|name, _| catalog.definition(name).is_some());
+        self.raw.retain(|id, _| catalog.table_by_id(*id).is_some());
+        self.scans.retain(|(table, input), _| catalog.table_by_id(*table).is_some() && catalog.table_by_id(*input).is_some());
+    }
+}
+
+/// How far a derived table has followed an input; `None` if it has not begun to.
+fn cursor<'a>(catalog: &'a Catalog, name: &str, input: TableId) -> Option<&'a FollowedInput> {
+    let published = catalog.published(catalog.definition(name)?.table)?;
+    published.inputs.iter().find(|f| f.input == input && !f.cursor.is_empty())
+}

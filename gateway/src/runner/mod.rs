@@ -1,0 +1,99 @@
+//! The runner: keeps derived tables equal to their SQL over their inputs.
+//!
+//! Everything durable about a derived table is in the catalog and in the table itself; a runner can be stopped at any
+//! moment and another one, or several at once, go on. Parts, one way: `query`, `stored`, `records`, `staging`,
+//! `failures` → `difference`, `merge` → `parts`, `base`, `changes`, `claims` → `compute`, `execute`, `facts` →
+//! `status` → `scheduler`, `outbox` → [`Runner`] → `api`.
+
+pub mod api;
+mod base;
+mod changes;
+mod claims;
+mod compute;
+mod difference;
+mod execute;
+mod facts;
+mod failures;
+mod merge;
+mod outbox;
+mod parts;
+mod query;
+mod records;
+mod scheduler;
+mod staging;
+mod status;
+mod stored;
+
+pub use status::{FailureStatus, RunStatus, RunningStatus, Status, TableStatus, WaitStatus};
+
+use crate::cluster::Cluster;
+use crate::sql::Sql;
+use claims::Claims;
+use common::ids::TableId;
+use execute::Executor;
+use scheduler::{Scheduler, Shared};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How often run records are looked for where the catalog does not change.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// The runner of one gateway. Dropped, it stops at once; what it was doing is abandoned.
+pub struct Runner {
+    cluster: Arc<Cluster>,
+    shared: Arc<Shared>,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Runner {
+    /// Starts running derived tables under this name.
+    #[must_use]
+    pub fn start(cluster: Arc<Cluster>, sql: Arc<Sql>, name: String) -> Arc<Self> {
+        let (shared, claims) = (Shared::new(), Claims::new(cluster.clone()));
+        let executor = Arc::new(Executor { cluster: cluster.clone(), sql, claims: claims.clone(), name });
+        let scheduler = Scheduler::new(executor, shared.clone());
+        let tasks = vec![
+            AbortOnDropHandle::new(tokio::spawn(scheduler.run())),
+            AbortOnDropHandle::new(tokio::spawn(claims.keep())),
+            AbortOnDropHandle::new(tokio::spawn(drain(cluster.clone()))),
+        ];
+        Arc::new(Self { cluster, shared, _tasks: tasks })
+    }
+
+    /// What the last tick saw.
+    #[must_use]
+    pub fn status(&self) -> Arc<Status> {
+        self.shared.status.borrow().clone()
+    }
+
+    /// Waits until every change that is visible now has been followed up by everything that reads it, or nothing goes on
+    /// by itself any more, or the time is over; then as [`Self::status`].
+    pub async fn settled(&self, wait: Duration) -> Arc<Status> {
+        let (asked, mut status) = (self.cluster.clock().monotonic(), self.shared.status.subscribe());
+        self.shared.wake.notify_one();
+        let settled = status.wait_for(|s| s.as_of >= asked && s.settled);
+        // Out of time or not, the newest status says how things are.
+        let _ = tokio::time::timeout(wait, settled).await.map(|r| r.map(drop));
+        self.status()
+    }
+
+    /// Tries failed windows of a table again at once.
+    pub fn resume(&self, table: TableId) {
+        self.shared.failures(|f| f.resume(table));
+        self.shared.wake.notify_one();
+    }
+}
+
+/// Moves run records into `system.runs` until it is dropped.
+async fn drain(cluster: Arc<Cluster>) {
+    loop {
+        let version = cluster.catalog().version;
+        if let Err(e) = outbox::drain(&cluster).await {
+            tracing::debug!(error = %e, "run records wait");
+            tokio::time::sleep(DRAIN).await;
+        }
+        // A timeout here is only a reason to look again.
+        let _ = tokio::time::timeout(DRAIN, cluster.catalog_after(version)).await;
+    }
+}

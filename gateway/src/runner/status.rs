@@ -1,0 +1,232 @@
+//! What people and programs see of the runner.
+
+use super::outbox::windows_json;
+use common::catalog::{Catalog, RunRecord};
+use common::time::Micros;
+use common::version::RangeSet;
+use derived::due::{Decision, Failure};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// All derived tables, as one tick of the runner saw them.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Status {
+    /// Nothing is due or running anywhere, and all changes of inputs are followed up.
+    pub fresh: bool,
+    /// Nothing runs and nothing will by itself: what is due is paused or has failed for good.
+    pub settled: bool,
+    /// Monotonic clock: every change that was visible by then is taken into account.
+    #[serde(skip)]
+    pub as_of: Duration,
+    /// By name.
+    pub tables: Vec<TableStatus>,
+}
+
+/// Where one derived table stands.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TableStatus {
+    /// `dataset.name`.
+    pub table: String,
+    /// `fresh`, `due`, `waiting`, `running`, `failed`, `paused` or `broken`.
+    pub state: &'static str,
+    /// Its newest version; 0: nothing published.
+    pub version: u64,
+    /// Everything before it is complete, from the start on.
+    pub watermark: Option<String>,
+    /// Nothing before it is computed.
+    pub start: Option<String>,
+    /// Windows that are due, as pairs of times; an open end is null.
+    #[schema(value_type = Vec<Vec<Option<String>>>)]
+    pub due: serde_json::Value,
+    /// What due windows wait for.
+    pub waits: Vec<WaitStatus>,
+    /// The run under way.
+    pub running: Option<RunningStatus>,
+    /// Windows whose last run failed.
+    pub failures: Vec<FailureStatus>,
+    /// The last run of this gateway.
+    pub last_run: Option<RunStatus>,
+    /// Why the definition cannot be run at all.
+    pub broken: Option<String>,
+}
+
+/// Due windows that do not run yet.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct WaitStatus {
+    /// The windows.
+    #[schema(value_type = Vec<Vec<Option<String>>>)]
+    pub windows: serde_json::Value,
+    /// For people.
+    pub why: String,
+}
+
+/// A run under way.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RunningStatus {
+    /// Its windows.
+    #[schema(value_type = Vec<Vec<Option<String>>>)]
+    pub windows: serde_json::Value,
+    /// Why it runs.
+    pub reason: String,
+    /// Since when.
+    pub since: String,
+}
+
+/// Windows whose last run failed.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FailureStatus {
+    /// The windows.
+    #[schema(value_type = Vec<Vec<Option<String>>>)]
+    pub windows: serde_json::Value,
+    /// Attempts in a row.
+    pub attempts: u32,
+    /// When the last one ended.
+    pub at: String,
+    /// What went wrong.
+    pub error: String,
+}
+
+/// A run that has ended.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RunStatus {
+    /// Its number.
+    pub run: u64,
+    /// `published`, `unchanged`, `failed` or `abandoned`.
+    pub status: String,
+    /// Why it ran.
+    pub reason: String,
+    /// Its windows.
+    #[schema(value_type = Vec<Vec<Option<String>>>)]
+    pub windows: serde_json::Value,
+    /// When it ended.
+    pub ended_at: String,
+    /// How long it took, ms.
+    pub duration_ms: i64,
+    /// Rows its SQL gave.
+    pub rows_out: u64,
+    /// Rows of the published difference.
+    pub rows_changed: u64,
+}
+
+/// A run under way, as the scheduler knows it.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its windows.
+    pub windows: RangeSet,
+    /// Why it runs.
+    pub reason: &'static str,
+    /// Since when.
+    pub since: Micros,
+}
+
+/// What a status is made of.
+pub struct Sources<'a> {
+    /// See [`Status::as_of`].
+    pub as_of: Duration,
+    /// Definitions and published versions.
+    pub catalog: &'a Catalog,
+    /// Of this tick.
+    pub decisions: &'a [Decision],
+    /// All that are known.
+    pub failures: &'a [Failure],
+    /// Attempts after a failed one, by table name.
+    pub retries: &'a HashMap<String, u32>,
+    /// Runs under way, by table name.
+    pub running: &'a HashMap<String, Running>,
+    /// The last run of each table, by its name.
+    pub last: &'a HashMap<String, RunRecord>,
+    /// Definitions that cannot be run.
+    pub broken: &'a BTreeMap<String, String>,
+}
+
+impl Sources<'_> {
+    /// Puts the status together.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut tables: Vec<_> = self.catalog.definitions.iter().map(|d| self.table(&d.name)).collect();
+        tables.sort_by(|a, b| a.table.cmp(&b.table));
+        let fresh = tables.iter().all(|t| t.state == "fresh");
+        let settled = tables.iter().all(|t| t.running.is_none()) && self.decisions.iter().all(|d| self.is_settled(d));
+        Status { fresh, settled: fresh || settled, as_of: self.as_of, tables }
+    }
+
+    fn is_settled(&self, decision: &Decision) -> bool {
+        let given_up = self.failures_of(&decision.table).filter(|f| f.attempts > self.retries_of(&decision.table));
+        let given_up = given_up.fold(RangeSet::empty(), |all, f| all.union(&f.windows));
+        self.is_paused(&decision.table) || (decision.runs.is_empty() && decision.due.subtract(&given_up).is_empty())
+    }
+
+    fn retries_of(&self, table: &str) -> u32 {
+        self.retries.get(table).copied().unwrap_or_default()
+    }
+
+    fn failures_of(&self, table: &str) -> impl Iterator<Item = &Failure> {
+        let id = self.catalog.definition(table).map(|d| d.table);
+        self.failures.iter().filter(move |f| Some(f.table) == id)
+    }
+
+    fn is_paused(&self, table: &str) -> bool {
+        self.catalog.definition(table).is_some_and(|d| d.paused)
+    }
+
+    fn table(&self, name: &str) -> TableStatus {
+        let decision = self.decisions.iter().find(|d| d.table == name);
+        let published = self.catalog.definition(name).and_then(|d| self.catalog.published(d.table));
+        let due = decision.map(|d| d.due.clone()).unwrap_or_default();
+        TableStatus {
+            table: name.to_owned(),
+            state: self.state(name, decision),
+            version: published.map_or(0, |p| p.version.0),
+            watermark: decision.and_then(|d| d.watermark).map(Micros::to_rfc3339),
+            start: decision.and_then(|d| d.start).map(Micros::to_rfc3339),
+            due: windows_json(&due),
+            waits: decision
+                .into_iter()
+                .flat_map(|d| &d.waits)
+                .map(|w| WaitStatus { windows: windows_json(&w.windows), why: w.why.clone() })
+                .collect(),
+            running: self.running.get(name).map(running),
+            failures: self.failures_of(name).map(failure).collect(),
+            last_run: self.last.get(name).map(run),
+            broken: self.broken.get(name).cloned(),
+        }
+    }
+
+    fn state(&self, name: &str, decision: Option<&Decision>) -> &'static str {
+        match decision {
+            _ if self.broken.contains_key(name) => "broken",
+            _ if self.running.contains_key(name) => "running",
+            // The tick that knows the definition has yet to come.
+            None => "waiting",
+            _ if self.is_paused(name) => "paused",
+            Some(_) if self.failures_of(name).any(|f| f.attempts > 0) => "failed",
+            Some(d) if d.due.is_empty() => "fresh",
+            Some(d) if d.runs.is_empty() => "waiting",
+            Some(_) => "due",
+        }
+    }
+}
+
+fn running(running: &Running) -> RunningStatus {
+    RunningStatus { windows: windows_json(&running.windows), reason: running.reason.into(), since: running.since.to_rfc3339() }
+}
+
+fn failure(failure: &Failure) -> FailureStatus {
+    let (windows, at) = (windows_json(&failure.windows), failure.at.to_rfc3339());
+    FailureStatus { windows, attempts: failure.attempts, at, error: failure.error.clone() }
+}
+
+fn run(record: &RunRecord) -> RunStatus {
+    RunStatus {
+        run: record.run.0,
+        status: record.status.clone(),
+        reason: record.reason.clone(),
+        windows: windows_json(&record.windows),
+        ended_at: record.ended_at.to_rfc3339(),
+        duration_ms: (record.ended_at.0 - record.started_at.0) / 1000,
+        rows_out: record.rows_out,
+        rows_changed: record.rows_changed,
+    }
+}
