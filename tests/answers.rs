@@ -2,6 +2,8 @@
 //! time give the rows that the answers list, and derived tables equal their SQL run at once, also after late,
 //! corrected and deleted rows.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
+
 mod oracle;
 mod support;
 

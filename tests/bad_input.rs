@@ -1,5 +1,9 @@
 //! Bad input: a clear error with what and where, nothing half applied, an exit code that is not 0.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::fs;

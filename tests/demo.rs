@@ -1,5 +1,9 @@
 //! `stele demo` plays to its end, and a second one on the same folder doubles nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,9 @@
 //! A kill loses nothing that was acknowledged, and leaves no half row behind.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use serde_json::{Value, json};

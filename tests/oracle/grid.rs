@@ -47,12 +47,6 @@ impl Grid {
         &self.rows[0][place]
     }
 
-    /// Sorted as text, for answers without an order.
-    pub fn sorted(mut self) -> Self {
-        self.rows.sort();
-        self
-    }
-
     /// Panics unless both hold the same rows in the same order, naming the first that differ.
     pub fn assert_same(&self, expected: &Self, what: &str) {
         assert_eq!(self.header, expected.header, "{what}: columns");

@@ -2,7 +2,7 @@
 //!
 //! Nothing here sleeps for a fixed time: every wait is for a condition, with a deadline.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 mod cluster;
 mod http;
