@@ -13,6 +13,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// One request of a wait for freshness answers after this time at the latest, so that progress can be shown.
+const STATUS_WAIT: Duration = Duration::from_millis(500);
+/// For the run log to tell of a published run.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What to do with derived tables.
 #[derive(Debug, Subcommand)]
 pub enum DerivedCommand {
@@ -75,19 +80,54 @@ pub enum DerivedCommand {
     },
 }
 
-/// Where a derived table stands.
+/// Where all derived tables stand.
 #[derive(Clone, Debug, Deserialize)]
 struct Status {
-    name: String,
-    fresh: bool,
-    #[serde(default)]
-    paused: bool,
-    #[serde(default)]
-    version: Option<u64>,
+    /// Nothing goes on by itself: what is due rests, or has failed for good.
+    settled: bool,
+    tables: Vec<TableStatus>,
+}
+
+/// Where one stands.
+#[derive(Clone, Debug, Deserialize)]
+struct TableStatus {
+    table: String,
+    /// `fresh`, `due`, `waiting`, `running`, `failed`, `paused` or `broken`.
+    state: String,
+    version: u64,
     #[serde(default)]
     watermark: Option<String>,
     #[serde(default)]
-    error: Option<String>,
+    waits: Vec<Wait>,
+    #[serde(default)]
+    failures: Vec<Failure>,
+    #[serde(default)]
+    last_run: Option<LastRun>,
+    #[serde(default)]
+    broken: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Wait {
+    why: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Failure {
+    error: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct LastRun {
+    run: u64,
+}
+
+impl TableStatus {
+    /// Why it is not fresh, if there is more to say than its state.
+    fn why(&self) -> Option<&str> {
+        let failed = self.failures.first().map(|f| f.error.as_str());
+        self.broken.as_deref().or(failed).or_else(|| self.waits.first().map(|w| w.why.as_str()))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,7 +156,7 @@ pub async fn run(command: DerivedCommand) -> Result<ExitCode> {
             let found = send(&Client::new(&url.url)?, "apply", &definitions(&dir)?).await?;
             report(&found, "applied");
         }
-        DerivedCommand::Status { tables, wait, url } => return status(&Client::new(&url.url)?, &tables, wait).await,
+        DerivedCommand::Status { tables, wait, url } => return show_status(&Client::new(&url.url)?, &tables, wait).await,
         DerivedCommand::Runs { table, limit, url } => runs(&Client::new(&url.url)?, table.as_deref(), limit).await?,
         DerivedCommand::Run { table, url } => order(&url, &table, "run", "is due again").await?,
         DerivedCommand::Pause { table, url } => order(&url, &table, "pause", "rests").await?,
@@ -130,24 +170,52 @@ pub async fn apply(client: &Client, files: &[DerivedFile]) -> Result<Vec<String>
     Ok(send(client, "apply", files).await?.into_iter().map(|t| t.name).collect())
 }
 
-/// Waits until these tables are fresh. A sentence if one cannot be.
+/// Waits until these tables (none: all) are fresh, everything sent before included, and the run log tells it. A
+/// sentence if one cannot be.
 pub async fn wait_fresh(client: &Client, tables: &[String]) -> Result<Option<String>> {
     let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("  {spinner} {msg}  {elapsed}")?);
     bar.enable_steady_tick(Duration::from_millis(120));
-    let outcome = loop {
-        let all = statuses(client, tables).await?;
-        if let Some(failed) = all.iter().find(|s| s.error.is_some()) {
-            break Some(format!("{} fails: {}", failed.name, failed.error.as_deref().unwrap_or_default()));
+    loop {
+        let status = status(client, tables, Some(STATUS_WAIT)).await?;
+        let not_fresh: Vec<_> = status.tables.iter().filter(|t| t.state != "fresh").collect();
+        let Some(first) = not_fresh.first() else {
+            bar.finish_and_clear();
+            return wait_logged(client, &status).await.map(|()| None);
+        };
+        if status.settled {
+            bar.finish_and_clear();
+            return Ok(Some(format!("{} is not fresh: {}", first.table, explain(first))));
         }
-        let (waiting, resting): (Vec<&Status>, Vec<&Status>) = all.iter().filter(|s| !s.fresh).partition(|s| !s.paused);
-        if waiting.is_empty() {
-            break resting.first().map(|s| format!("{} rests and is not fresh: `stele derived resume {}`", s.name, s.name));
+        bar.set_message(format!(
+            "{} of {} tables are fresh; {}: {}",
+            status.tables.len() - not_fresh.len(),
+            status.tables.len(),
+            first.table,
+            first.state
+        ));
+    }
+}
+
+fn explain(table: &TableStatus) -> String {
+    match (table.state.as_str(), table.why()) {
+        ("paused", _) => format!("it rests; `stele derived resume {}` ends that", table.table),
+        (state, Some(why)) => format!("{state}: {why}"),
+        (state, None) => state.to_owned(),
+    }
+}
+
+/// A run is in `system.runs` a moment after it is published.
+async fn wait_logged(client: &Client, status: &Status) -> Result<()> {
+    let newest = status.tables.iter().filter_map(|t| t.last_run.as_ref()).map(|r| r.run).max().unwrap_or_default();
+    let (began, logged) = (Instant::now(), format!("select count(*) from system.runs where run >= {newest}"));
+    while newest > 0 && began.elapsed() < LOG_PATIENCE {
+        let grid = sql::grid(client, &logged).await?;
+        if grid.rows.first().and_then(|r| r.first()).is_some_and(|n| n.as_deref() != Some("0")) {
+            break;
         }
-        bar.set_message(format!("{} of {} tables are fresh; {} runs or waits", all.len() - waiting.len(), all.len(), waiting[0].name));
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    bar.finish_and_clear();
-    Ok(outcome)
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 fn definitions(dir: &std::path::Path) -> Result<Vec<DerivedFile>> {
@@ -172,29 +240,29 @@ fn report(found: &[Finding], otherwise: &str) {
     }
 }
 
-async fn statuses(client: &Client, tables: &[String]) -> Result<Vec<Status>> {
-    let all: Tables<Status> = client.get(&["derived"]).await?;
+/// Where these tables (none: all) stand; with `wait`, answered when nothing goes on any more, or after that time.
+async fn status(client: &Client, tables: &[String], wait: Option<Duration>) -> Result<Status> {
+    let mut request = client.request(Method::GET, &["derived"]);
+    if let Some(wait) = wait {
+        request = request.query(&[("wait", format!("{}ms", wait.as_millis()))]);
+    }
+    let mut all: Status = client.json(request).await?;
     for name in tables {
-        if !all.tables.iter().any(|s| s.name == *name) {
+        if !all.tables.iter().any(|t| t.table == *name) {
             bail!("there is no derived table '{name}'");
         }
     }
-    Ok(all.tables.into_iter().filter(|s| tables.is_empty() || tables.contains(&s.name)).collect())
+    all.tables.retain(|t| tables.is_empty() || tables.contains(&t.table));
+    Ok(all)
 }
 
-async fn status(client: &Client, tables: &[String], wait: bool) -> Result<ExitCode> {
+async fn show_status(client: &Client, tables: &[String], wait: bool) -> Result<ExitCode> {
     let began = Instant::now();
     let failed = if wait { wait_fresh(client, tables).await? } else { None };
-    let mut grid = Grid::with(&["table", "state", ">version", "complete until"]);
-    for s in statuses(client, tables).await? {
-        let state = match (&s.error, s.paused, s.fresh) {
-            (Some(e), ..) => format!("failed: {e}"),
-            (None, true, _) => "rests".into(),
-            (None, false, true) => "fresh".into(),
-            (None, false, false) => "due".into(),
-        };
-        let version = s.version.map(|v| v.to_string()).unwrap_or_default();
-        grid.push(vec![s.name, state, version, s.watermark.unwrap_or_default()]);
+    let mut grid = Grid::with(&["table", "state", ">version", "complete until", "why"]);
+    for t in status(client, tables, None).await?.tables {
+        let why = t.why().unwrap_or_default().to_owned();
+        grid.push(vec![t.table, t.state, t.version.to_string(), t.watermark.unwrap_or_default(), why]);
     }
     print!("{}", grid.render("", 120));
     if wait {

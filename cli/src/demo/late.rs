@@ -9,10 +9,7 @@ use anyhow::{Context, Result};
 use common::time::SystemClock;
 use game_events::{Config, Game};
 use reqwest::Method;
-use std::time::{Duration, Instant};
-
-/// For the first repair to begin.
-const PATIENCE: Duration = Duration::from_secs(30);
+use std::time::Instant;
 
 /// Sends late events and shows which windows were repaired.
 pub async fn run(demo: &Demo, memory: &mut Memory, tables: &[String]) -> Result<()> {
@@ -33,17 +30,12 @@ pub async fn run(demo: &Demo, memory: &mut Memory, tables: &[String]) -> Result<
          where started_at >= timestamp '{}' order by started_at, run",
         since.to_rfc3339().trim_end_matches('Z')
     );
-    let mut runs = sql::grid(&demo.client, &log).await?;
-    while runs.rows.is_empty() && began.elapsed() < PATIENCE {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        runs = sql::grid(&demo.client, &log).await?;
-    }
     if let Some(failed) = derived::wait_fresh(&demo.client, tables).await? {
         demo.screen.text(&failed)?;
     }
     let took = began.elapsed();
     memory.set_late()?;
-    runs = sql::grid(&demo.client, &log).await?;
+    let mut runs = sql::grid(&demo.client, &log).await?;
     shorten_windows(&mut runs);
     demo.screen.done("all tables are fresh again; these windows were computed anew, no other", took)?;
     demo.screen.grid(&runs)

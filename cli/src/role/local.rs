@@ -12,9 +12,9 @@ const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 
 /// A cluster of one: the three roles in this process, on one folder.
 pub struct Local {
-    master: master::Running,
-    tabletserver: tabletserver::Running,
-    gateway: gateway::Running,
+    master: master::Master,
+    tabletserver: tabletserver::TabletServer,
+    gateway: gateway::Gateway,
     _lock: FolderLock,
 }
 
