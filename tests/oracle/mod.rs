@@ -58,7 +58,7 @@ impl Trial {
     /// Deletes the row of this key.
     #[track_caller]
     pub fn delete(&self, table: &str, key: &Value) {
-        let body = serde_json::json!({ "rows": [{ "key": key, "delete": true }] });
+        let body = serde_json::json!({ "rows": [{ "key": key, "delete": "row" }] });
         let (status, answer) = self.cluster.http().post(&format!("/v1/tables/{table}/rows"), &body).unwrap();
         assert_eq!(status, 200, "{answer}");
     }
