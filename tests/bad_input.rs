@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use std::fs;
