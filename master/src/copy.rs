@@ -38,15 +38,25 @@ pub struct CopyTask {
     next: u64,
 }
 
-/// Finds the newest copy and makes a copier that goes on from it.
+/// Finds the newest copy and makes a copier that goes on from it. Whoever leads has all that was ever
+/// committed, so a copy that is ahead says that the data folder is an old one.
 ///
 /// # Errors
-/// `Unavailable`, or `Corrupt` for a damaged copy.
+/// `Unavailable`, `Corrupt` for a damaged copy, `FailedPrecondition` for one that is ahead.
 pub async fn open(store: SharedStore, applied: watch::Receiver<Arc<Applied>>) -> Result<(Copier, CopyTask)> {
     let register = Register::new(store, Path::from("cluster/raft"));
-    let next = register.newest().await?.map_or(1, |newest| newest.number + 1);
+    let newest = register.newest().await?;
+    let next = newest.as_ref().map_or(1, |newest| newest.number + 1);
+    let done = newest.map(|newest| Applied::decode(&newest.content)).transpose()?.map_or(0, |copy| copy.index());
+    let here = applied.borrow().index();
+    if done > here {
+        return Err(Error::refused(format!(
+            "the object store has a copy of the cluster's state at entry {done}, this data folder ends at {here}: it is an old copy of \
+             the folder; bring the newest one back"
+        )));
+    }
     let (wanted, want_seen) = watch::channel(0);
-    let (copied, copy_seen) = watch::channel(0);
+    let (copied, copy_seen) = watch::channel(done);
     Ok((Copier { wanted, copied: copy_seen }, CopyTask { register, applied, wanted: want_seen, copied, next }))
 }
 
@@ -117,7 +127,7 @@ impl CopyTask {
         }
         self.next += 1;
         self.copied.send_replace(applied.index());
-        if self.next % TRIM_EVERY == 0 {
+        if self.next.is_multiple_of(TRIM_EVERY) {
             self.register.trim(self.next - 1).await?;
         }
         Ok(())

@@ -57,7 +57,11 @@ impl Applied {
         envelope::encode(SNAPSHOT, FORMAT, &Stored { meta: self.meta(), state: AsJson(&self.state) })
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    /// The state in a snapshot's bytes.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
         let Stored::<ClusterState> { meta, state } = envelope::decode(SNAPSHOT, FORMAT, bytes)?;
         Ok(Self { last: meta.last_log_id, membership: meta.last_membership, state: state.0 })
     }

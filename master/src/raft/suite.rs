@@ -1,6 +1,10 @@
-//! openraft's own storage tests against our store.
+//! openraft's own storage tests against our store, and a node that takes up its snapshot.
 
-use super::{Disk, LogStore, Machine, StorageResult, TypeConfig};
+use super::{Disk, LogStore, Machine, StorageResult, TypeConfig, start};
+use crate::entry::{Entry, What};
+use common::envelope::AsJson;
+use common::rpc::master::Command;
+use common::time::Micros;
 use openraft::testing::{StoreBuilder, Suite};
 
 struct Builder;
@@ -27,4 +31,31 @@ fn a_data_folder_has_one_master() {
     assert_eq!(second.kind, common::ErrorKind::FailedPrecondition);
     drop(first);
     Disk::open(folder.path()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_starts_from_its_snapshot_and_the_log_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let register = || Entry { at: Micros(1), what: What::Command(AsJson(Command::RegisterServer)) };
+    let mut before = None;
+    for life in 1..=3usize {
+        let disk = Disk::open(folder.path()).unwrap();
+        let (raft, machine) = start(&disk, 1, "here:1").await.unwrap();
+        let state = machine.watch().borrow().state.clone();
+        assert_eq!(before.as_ref().unwrap_or(&state), &state);
+        raft.client_write(register()).await.unwrap();
+        raft.trigger().snapshot().await.unwrap();
+        let index = raft.metrics().borrow().last_applied.unwrap().index;
+        raft.wait(None).metrics(|m| m.snapshot.is_some_and(|s| s.index >= index), "snapshot").await.unwrap();
+        raft.trigger().purge_log(index).await.unwrap();
+        raft.wait(None).metrics(|m| m.purged.is_some_and(|p| p.index >= index), "purged").await.unwrap();
+        raft.client_write(register()).await.unwrap();
+        before = Some(machine.watch().borrow().state.clone());
+        assert_eq!(before.as_ref().unwrap().servers.len(), 2 * life);
+        raft.shutdown().await.unwrap();
+        drop((raft, machine));
+        while !disk.is_last() {
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -42,29 +42,37 @@ async fn exchange(node: &Node, reports: &mut Streaming<Json>, down: &Down) -> Re
 
 /// The answer to a report, after a confirmation of leadership that began after the report came.
 async fn answer(node: &Node, report: Report, told: &mut Option<Told>) -> Result<Orders> {
-    let came = node.now();
+    let (server, incarnation, sequence, seen) = (report.server, report.incarnation, report.sequence, report.order_version);
+    hear(node, report)?;
     node.confirm.leadership().await?;
     let term = node.leads_in().ok_or_else(|| Error::unavailable("this master does not lead any more"))?;
     let applied = node.state();
-    if !applied.state.servers.contains_key(&report.server) {
-        return Err(Error::refused(format!(
-            "tablet server {} is not registered in this cluster: its data folder belongs to another one",
-            report.server
-        )));
-    }
-    let (server, incarnation, sequence, seen) = (report.server, report.incarnation, report.sequence, report.order_version);
-    {
-        let mut memory = node.memory();
-        memory.lead(term, &applied.state, came);
-        memory.heard(report, came);
-    }
-    node.wake.notify_one();
     if !told.as_ref().is_some_and(|t| t.is(server, incarnation)) {
         *told = Some(Told::new(server, incarnation));
     }
     let told = told.get_or_insert_with(|| Told::new(server, incarnation));
     told.answers = sequence;
     Ok(told.orders(&applied, term, Some(seen)))
+}
+
+/// Notes a report. This needs no confirmed leadership, and must not wait for it: a server is not dead
+/// because the leader's own disk is slow.
+fn hear(node: &Node, report: Report) -> Result<()> {
+    let (applied, now) = (node.state(), node.now());
+    if !applied.state.servers.contains_key(&report.server) {
+        return Err(Error::refused(format!(
+            "tablet server {} is not registered in this cluster: its data folder belongs to another one",
+            report.server
+        )));
+    }
+    if let Some(term) = node.leads_in() {
+        let mut memory = node.memory();
+        memory.lead(term, &applied.state, now);
+        memory.heard(report, now);
+        drop(memory);
+        node.wake.notify_one();
+    }
+    Ok(())
 }
 
 /// Orders that nobody has asked for, if the change means anything to this server. They extend no lease.

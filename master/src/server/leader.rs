@@ -16,11 +16,16 @@ pub(super) async fn run(node: Arc<Node>) {
             () = node.wake.notified() => {}
             () = tokio::time::sleep(TICK) => {}
         }
-        for _ in 0..ROUNDS {
-            let changes = decisions(&node);
-            if changes.is_empty() || !carry_out(&node, changes).await {
-                break;
-            }
+        look(&node).await;
+    }
+}
+
+/// Decides and carries out until there is nothing more to do.
+pub(super) async fn look(node: &Node) {
+    for _ in 0..ROUNDS {
+        let changes = decisions(node);
+        if changes.is_empty() || !carry_out(node, changes).await {
+            return;
         }
     }
 }

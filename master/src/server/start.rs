@@ -49,9 +49,9 @@ impl Master {
         let (copier, copying) = copy::open(store, machine.watch()).await?;
         let (stop, stopping) = watch::channel(false);
         let node = Arc::new(Node::new(id, raft, machine.watch(), clock, copier, stopping.clone()));
+        leader::look(&node).await;
         let tasks =
             vec![tokio::spawn(leader::run(node.clone())), tokio::spawn(copying.run(stopping)), tokio::spawn(serve(node.clone(), listener))];
-        node.wake.notify_one();
         tracing::info!(%address, cluster = %identity.cluster, node = id, "master started");
         Ok(Self { address, cluster: identity.cluster, node, disk, stop, tasks })
     }
@@ -66,6 +66,17 @@ impl Master {
     #[must_use]
     pub fn cluster(&self) -> &str {
         &self.cluster
+    }
+
+    /// Returns once Raft has stopped by itself, because its disk failed or it met a state that must not be.
+    /// The process should then end and be started again.
+    pub async fn failed(&self) -> Error {
+        let mut metrics = self.node.raft.metrics();
+        let end = metrics.wait_for(|m| m.running_state.is_err()).await.map(|m| m.running_state.clone());
+        Error::unavailable(match end {
+            Ok(Err(fatal)) => format!("Raft has stopped: {fatal}: start the master again"),
+            _ => "Raft has stopped: start the master again".into(),
+        })
     }
 
     /// Ends the streams, lets calls under way finish, copies the state and gives the data folder free.

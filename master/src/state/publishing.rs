@@ -108,9 +108,12 @@ pub(super) fn forget_before_bases(state: &mut ClusterState, table: TableId) {
     }
 }
 
-/// Queues a run record, once a run.
+/// Queues a run record, once a run: what is said first counts, so a runner that does not know that its
+/// publish arrived cannot call it failed.
 pub(super) fn log_run(state: &mut ClusterState, record: RunRecord) {
-    state.outbox.retain(|r| r.run != record.run);
+    if state.outbox.iter().any(|r| r.run == record.run) {
+        return;
+    }
     state.outbox.push(record);
     let excess = state.outbox.len().saturating_sub(MAX_OUTBOX);
     state.outbox.drain(..excess);

@@ -150,3 +150,14 @@ fn an_abandoned_run_is_logged_once_also_after_its_claim_expired() {
     let never = Some(Box::new(RunRecord { run: RunId(99), ..RunRecord::default() }));
     assert_eq!(kind(c.command(Command::Abandon { claim, record: never })), ErrorKind::InvalidArgument);
 }
+
+#[test]
+fn a_published_run_cannot_be_called_failed_afterwards() {
+    let (mut c, id) = one();
+    let (claim, run, _) = c.claim(id, windows(&[(0, 10)])).unwrap();
+    c.publish(publish(claim, &[(0, 10)])).unwrap();
+    let record = Some(Box::new(RunRecord { run, status: "failed".into(), ..RunRecord::default() }));
+    c.command(Command::Abandon { claim, record }).unwrap();
+    assert_eq!(c.state.outbox.iter().map(|r| r.status.as_str()).collect::<Vec<_>>(), ["published"]);
+    assert!(c.state.derived[&id].aborted.is_empty());
+}
