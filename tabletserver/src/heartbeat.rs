@@ -14,7 +14,7 @@ use common::{Error, Result};
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -56,11 +56,27 @@ impl Heartbeat {
         Self { host, who, mailbox, sequence: 0, complaint: None }
     }
 
+    /// [`Self::run`] on a thread of its own, so that a process whose other threads are all busy keeps its lease.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no thread for it.
+    pub fn spawn(self, stop: CancellationToken) -> Result<oneshot::Receiver<Result<()>>> {
+        let no_thread = |e| Error::unavailable(format!("cannot start the heartbeat thread: {e}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+        let (tell, ended) = oneshot::channel();
+        let beat = move || {
+            // Nobody may wait any more for how it ended.
+            let _ = tell.send(runtime.block_on(self.run(stop)));
+        };
+        std::thread::Builder::new().name("heartbeat".into()).spawn(beat).map_err(no_thread)?;
+        Ok(ended)
+    }
+
     /// Keeps a stream to whichever master leads, until `stop` or until this life is over.
     ///
     /// # Errors
     /// `Fenced` once the leader has ended this life.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<()> {
+    async fn run(mut self, stop: CancellationToken) -> Result<()> {
         let masters = self.who.masters.clone();
         loop {
             for address in &masters {

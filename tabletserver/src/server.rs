@@ -51,7 +51,7 @@ struct Parts {
     converger: JoinHandle<()>,
     /// Stops the heartbeat.
     beating: CancellationToken,
-    heart: JoinHandle<Result<()>>,
+    heart: oneshot::Receiver<Result<()>>,
     progress: watch::Receiver<(u64, u64)>,
     drain: oneshot::Sender<()>,
     rpc: JoinHandle<Result<()>>,
@@ -177,7 +177,7 @@ impl Parts {
         let heart = Heartbeat::new(host.clone(), reporter, Mailbox::new(desired, progress));
         Ok(Self {
             converger: tokio::spawn(converge::run(host.clone(), orders, converging.clone())),
-            heart: tokio::spawn(heart.run(beating.clone())),
+            heart: heart.spawn(beating.clone())?,
             progress: progressed,
             host,
             data,
@@ -192,7 +192,7 @@ impl Parts {
     async fn abandon(self) -> Result<()> {
         self.host.lease.revoke();
         self.rpc.abort();
-        self.heart.abort();
+        self.beating.cancel();
         self.converger.abort();
         let ended = self.host.engine.shutdown().await;
         drop(self.data);
@@ -248,7 +248,7 @@ async fn supervise(mut parts: Parts, stop: CancellationToken, tell: watch::Sende
     tell.send_replace(Some(how));
 }
 
-fn reason(ended: Result<Result<()>, tokio::task::JoinError>) -> Error {
+fn reason(ended: Result<Result<()>, impl std::fmt::Display>) -> Error {
     match ended {
         Ok(Err(e)) => e,
         Ok(Ok(())) => Error::internal("a part of the tablet server ended without being told to"),
