@@ -1,11 +1,11 @@
-//! Writes: each row is checked by itself; the good ones go to the engine together.
+//! Writes: who may write what; the engine judges each row by limits, range and schema.
 
 use crate::host::Host;
+use common::ids::FamilyId;
 use common::row::{Committed, Mutation, RowMutation};
 use common::rpc::tablet::{RowResult, WireRowMutation, WriteRequest, WriteResponse};
 use common::schema::{Table, TableKind};
 use common::{Error, Result, limits};
-use storage::Tablet;
 
 /// Writes rows; the results are in the order of the request.
 pub async fn write(host: &Host, request: WriteRequest) -> Result<WriteResponse> {
@@ -14,10 +14,10 @@ pub async fn write(host: &Host, request: WriteRequest) -> Result<WriteResponse> 
     check_writer(&table, request.internal)?;
     check_size(&request.rows)?;
     let request_id = request_id(&request.request_id)?;
-    let rules = Rules::of(&tablet, &table, request.internal);
+    let hidden = if request.internal { Vec::new() } else { hidden_families(&table) };
     let (mut rows, mut refused) = (Vec::with_capacity(request.rows.len()), Vec::new());
     for (at, row) in request.rows.into_iter().enumerate() {
-        match RowMutation::try_from(row).and_then(|row| rules.check(&row).map(|()| row)) {
+        match RowMutation::try_from(row).and_then(|row| check_families(row, &table, &hidden)) {
             Ok(row) => rows.push(row),
             Err(e) => refused.push((at, RowResult::refused(&e))),
         }
@@ -69,42 +69,20 @@ fn request_id(bytes: &[u8]) -> Result<Option<[u8; 16]>> {
     }
 }
 
-/// What rows of one request must keep to.
-pub(super) struct Rules<'a> {
-    tablet: &'a Tablet,
-    table: &'a Table,
-    internal: bool,
-    /// Refuses deletes.
-    append_only: bool,
+/// Families that only Stele writes.
+fn hidden_families(table: &Table) -> Vec<FamilyId> {
+    table.families.iter().filter(|f| f.hidden).map(|f| f.id).collect()
 }
 
-impl<'a> Rules<'a> {
-    pub(super) fn of(tablet: &'a Tablet, table: &'a Table, internal: bool) -> Self {
-        // A run's difference may delete what an earlier run wrote.
-        Self { tablet, table, internal, append_only: table.spec.append_only && table.kind == TableKind::Raw }
-    }
-
-    pub(super) fn check(&self, row: &RowMutation) -> Result<()> {
-        row.check()?;
-        if !self.tablet.range().contains(&row.key) {
-            return Err(Error::not_mine(format!("row '{}' is outside tablet {}", row.key.escape_ascii(), self.tablet.id())));
+fn check_families(row: RowMutation, table: &Table, hidden: &[FamilyId]) -> Result<RowMutation> {
+    let wrong = row.mutations.iter().find_map(|m| match m {
+        Mutation::Set { family, .. } | Mutation::DeleteColumn { family, .. } | Mutation::DeleteFamily { family } => {
+            hidden.contains(family).then_some(*family)
         }
-        row.mutations.iter().try_for_each(|m| self.check_mutation(m))
-    }
-
-    fn check_mutation(&self, mutation: &Mutation) -> Result<()> {
-        let family = match mutation {
-            Mutation::Set { family, .. } => Some(family),
-            Mutation::DeleteColumn { family, .. } | Mutation::DeleteFamily { family } => Some(family).filter(|_| !self.append_only),
-            Mutation::DeleteRow if self.append_only => None,
-            Mutation::DeleteRow => return Ok(()),
-        };
-        let Some(family) = family else {
-            return Err(Error::refused(format!("table '{}' is append-only: nothing is deleted from it", self.table.name)));
-        };
-        match self.table.family_by_id(*family) {
-            Some(f) if self.internal || !f.hidden => Ok(()),
-            _ => Err(Error::invalid(format!("table '{}' has no family of id {family} at this schema version", self.table.name))),
-        }
+        Mutation::DeleteRow => None,
+    });
+    match wrong {
+        None => Ok(row),
+        Some(family) => Err(Error::invalid(format!("table '{}': family {family} is written by Stele alone", table.name))),
     }
 }
