@@ -46,35 +46,43 @@ pub struct Followed<'a> {
     pub columns: &'a [String],
 }
 
-/// The event times of rows that changed in `(from, to]`, old and new. Everything, if the input has no event time, a
-/// changed row is without one, or the changes are lost.
+/// What changed of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The event times, old and new, that a reader must take for changed: everything, if it reads the input without time
+    /// bound, a changed row is without a time, or the changes are lost.
+    pub times: RangeSet,
+    /// The earliest event time among the changed rows, [`Micros::MIN`] if that is not known; `None`: nothing changed.
+    pub earliest: Option<Micros>,
+}
+
+/// What changed of an input in `(from, to]`.
 ///
 /// # Errors
 /// `Unavailable` and the like.
-pub async fn changed_times(cluster: &Arc<Cluster>, followed: &Followed<'_>, from: &VersionMap, to: &VersionMap) -> Result<RangeSet> {
+pub async fn changed(cluster: &Arc<Cluster>, followed: &Followed<'_>, from: &VersionMap, to: &VersionMap) -> Result<Changed> {
     let mut batches = cluster.changes(followed.table, followed.columns.to_vec(), from, to);
     let mut times = Times::default();
-    loop {
+    // Once nothing is known of some rows, nothing more can be learnt.
+    while !times.unknown {
         match batches.try_next().await {
             Ok(Some(batch)) => times.add(followed.input, &batch)?,
-            Ok(None) => return Ok(times.into_set()),
+            Ok(None) => break,
             Err(e) if e.kind == ErrorKind::ChangesLost => {
                 tracing::warn!(input = %followed.table.name, error = %e, "changes are lost: all that they can reach is due");
-                return Ok(RangeSet::all());
+                times.unknown = true;
             }
             Err(e) => return Err(e),
         }
-        // No further change can add to everything.
-        if times.everything {
-            return Ok(RangeSet::all());
-        }
     }
+    Ok(times.changed(followed.input))
 }
 
 /// Event times as they come in.
 #[derive(Default)]
 struct Times {
-    everything: bool,
+    /// Some changed row may lie anywhere.
+    unknown: bool,
     /// By [`GRAIN`]: the first and the last.
     grains: BTreeMap<i64, (i64, i64)>,
 }
@@ -84,8 +92,8 @@ impl Times {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let Some(time) = input.time.as_ref().filter(|_| input.reach.is_bounded()) else {
-            self.everything = true;
+        let Some(time) = &input.time else {
+            self.unknown = true;
             return Ok(());
         };
         let ty = if time.date { ValueType::Date } else { ValueType::Timestamp };
@@ -94,7 +102,7 @@ impl Times {
             match column.value(row) {
                 Some(Value::Timestamp(t)) => self.add_one(t.0),
                 Some(Value::Date(d)) => self.add_one(i64::from(d).saturating_mul(DAY)),
-                _ => self.everything = true,
+                _ => self.unknown = true,
             }
         }
         Ok(())
@@ -105,11 +113,14 @@ impl Times {
         *grain = (grain.0.min(at), grain.1.max(at));
     }
 
-    fn into_set(self) -> RangeSet {
-        match self.everything {
+    fn changed(self, input: &Input) -> Changed {
+        let earliest = self.grains.values().next().map(|(first, _)| Micros(*first));
+        let earliest = if self.unknown { Some(Micros::MIN) } else { earliest };
+        let times = match self.unknown || (earliest.is_some() && !input.reach.is_bounded()) {
             true => RangeSet::all(),
             false => self.grains.into_values().map(|(first, last)| (Micros(first), Micros(last.saturating_add(1)))).collect(),
-        }
+        };
+        Changed { times, earliest }
     }
 }
 
@@ -121,11 +132,11 @@ mod tests {
     use derived::definition::{Need, OnChange};
     use derived::document::InputTime;
 
-    fn input(bounded: bool) -> Input {
+    fn input(timed: bool, bounded: bool) -> Input {
         Input {
             name: "raw.events".into(),
             derived: false,
-            time: bounded.then(|| InputTime { column: "at".into(), date: false, windows: None }),
+            time: timed.then(|| InputTime { column: "at".into(), date: false, windows: None }),
             reach: if bounded { Reach::Window(vec![Span::window(TimeMap::identity(), false)]) } else { Reach::All },
             why: String::new(),
             need: Need::Complete,
@@ -133,27 +144,30 @@ mod tests {
         }
     }
 
-    fn times(input: &Input, at: Vec<Option<i64>>) -> RangeSet {
+    fn changed(input: &Input, at: Vec<Option<i64>>) -> (RangeSet, Option<Micros>) {
         let rows = at.len();
         let at = Arc::new(TimestampMicrosecondArray::from(at)) as _;
         let image = Arc::new(Int64Array::from(vec![0; rows])) as _;
         let batch = RecordBatch::try_from_iter_with_nullable([("at", at, true), ("_image", image, false)]).unwrap();
         let mut times = Times::default();
         times.add(input, &batch).unwrap();
-        times.into_set()
+        let changed = times.changed(input);
+        (changed.times, changed.earliest)
     }
 
     #[test]
     fn both_images_count_and_no_range_crosses_a_minute() {
-        let set = times(&input(true), vec![Some(5), Some(GRAIN - 1), Some(GRAIN), Some(7 * GRAIN + 3), Some(-1)]);
+        let (set, earliest) = changed(&input(true, true), vec![Some(5), Some(GRAIN - 1), Some(GRAIN), Some(7 * GRAIN + 3), Some(-1)]);
         let want = [(-1, 0), (5, GRAIN + 1), (7 * GRAIN + 3, 7 * GRAIN + 4)];
         assert_eq!(set, want.into_iter().map(|(s, e)| (Micros(s), Micros(e))).collect());
+        assert_eq!(earliest, Some(Micros(-1)));
     }
 
     #[test]
-    fn a_change_without_a_time_reaches_everything() {
-        assert_eq!(times(&input(true), vec![Some(5), None]), RangeSet::all());
-        assert_eq!(times(&input(false), vec![Some(5)]), RangeSet::all());
-        assert_eq!(times(&input(false), vec![]), RangeSet::empty());
+    fn a_change_without_a_time_or_to_an_unbounded_reader_reaches_everything() {
+        assert_eq!(changed(&input(true, true), vec![Some(5), None]), (RangeSet::all(), Some(Micros::MIN)));
+        assert_eq!(changed(&input(false, false), vec![Some(5)]), (RangeSet::all(), Some(Micros::MIN)));
+        assert_eq!(changed(&input(true, false), vec![Some(5)]), (RangeSet::all(), Some(Micros(5))));
+        assert_eq!(changed(&input(true, false), vec![]), (RangeSet::empty(), None));
     }
 }

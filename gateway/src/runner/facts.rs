@@ -4,7 +4,7 @@
 //! watermark seen is covered by the snapshot taken after it, and what is pending is exactly what lies
 //! between the published cursor and the pin.
 
-use super::changes::{Followed, changed_times, columns_of};
+use super::changes::{Followed, changed, columns_of};
 use super::query;
 use crate::cluster::Cluster;
 use crate::sql::Sql;
@@ -50,9 +50,9 @@ impl Compiled {
     }
 }
 
-/// A raw table as last looked at.
+/// A table without windows as last looked at.
 #[derive(Clone, Debug)]
-struct Raw {
+struct Looked {
     pin: VersionMap,
     /// `Some` once it was looked for at `pin` or before and lowered by all changes since.
     earliest: Option<Option<Micros>>,
@@ -97,14 +97,14 @@ pub struct Follower {
     sql: Arc<Sql>,
     compiled: HashMap<String, Compiled>,
     scans: HashMap<(TableId, TableId), Scan>,
-    raw: HashMap<TableId, Raw>,
+    unwindowed: HashMap<TableId, Looked>,
 }
 
 impl Follower {
     /// A follower that knows nothing yet.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, sql: Arc<Sql>) -> Self {
-        Self { cluster, sql, compiled: HashMap::new(), scans: HashMap::new(), raw: HashMap::new() }
+        Self { cluster, sql, compiled: HashMap::new(), scans: HashMap::new(), unwindowed: HashMap::new() }
     }
 
     /// The definition of this table, as of the last tick.
@@ -128,7 +128,7 @@ impl Follower {
             broken: BTreeMap::new(),
         };
         self.compile(&catalog, &mut snapshot).await;
-        self.look_at_raw(&catalog, &mut snapshot).await;
+        self.look_at_unwindowed(&catalog, &mut snapshot).await;
         for definition in &catalog.definitions {
             if let Err(e) = self.follow(&catalog, definition, busy.contains(&definition.table), &mut snapshot).await {
                 tracing::warn!(table = %definition.name, error = %e, "inputs could not be followed");
@@ -137,7 +137,7 @@ impl Follower {
             }
         }
         self.forget(&catalog);
-        snapshot.earliest = self.raw.iter().filter_map(|(id, raw)| Some((*id, raw.earliest??))).collect();
+        snapshot.earliest = self.unwindowed.iter().filter_map(|(id, raw)| Some((*id, raw.earliest??))).collect();
         snapshot
     }
 
@@ -175,29 +175,32 @@ impl Follower {
         Ok(Compiled { fingerprint, applied_at, artifact: Arc::new(artifact), columns: Arc::new(columns) })
     }
 
-    /// Takes a snapshot of each raw table that a definition reads.
-    async fn look_at_raw(&mut self, catalog: &Catalog, snapshot: &mut Snapshot) {
+    /// Takes a snapshot of each table without windows that a definition reads.
+    async fn look_at_unwindowed(&mut self, catalog: &Catalog, snapshot: &mut Snapshot) {
         let read: BTreeSet<_> = snapshot.artifacts.values().flat_map(|a| a.inputs.iter().map(|i| i.name.clone())).collect();
-        for table in read.iter().filter_map(|name| catalog.table(name)).filter(|t| t.kind != TableKind::Derived) {
+        let windowed = |t: &&Table| snapshot.artifacts.get(&t.name).is_some_and(|a| a.window.is_some());
+        let tables: Vec<_> = read.iter().filter_map(|name| catalog.table(name)).filter(|t| !windowed(t)).collect();
+        for table in tables {
             let wanted = self.needs_earliest(catalog, snapshot, table);
             if let Err(e) = self.look_at(table, wanted).await {
                 tracing::warn!(table = %table.name, error = %e, "an input cannot be looked at");
             }
-            snapshot.as_of = snapshot.as_of.min(self.raw.get(&table.id).map_or(Duration::ZERO, |r| r.looked));
+            snapshot.as_of = snapshot.as_of.min(self.unwindowed.get(&table.id).map_or(Duration::ZERO, |r| r.looked));
         }
     }
 
     /// Whether some reader of `table` has yet to learn where to begin: it follows no changes so far.
     fn needs_earliest(&self, catalog: &Catalog, snapshot: &Snapshot, table: &Table) -> bool {
-        let unknown = self.raw.get(&table.id).is_none_or(|r| r.earliest.is_none());
+        let unknown = self.unwindowed.get(&table.id).is_none_or(|r| r.earliest.is_none());
         let mut readers = snapshot.artifacts.values().filter(|a| a.input(&table.name).is_some());
         table.time_column.is_some() && (unknown || readers.any(|a| cursor(catalog, &a.name, table.id).is_none()))
     }
 
     async fn look_at(&mut self, table: &Table, wants_earliest: bool) -> Result<()> {
         let looked = self.cluster.clock().monotonic();
-        let known = self.raw.get(&table.id).cloned();
-        if wants_earliest && known.as_ref().is_some_and(|r| r.earliest.is_some() && looked < r.looked + FIRST_LOOK) {
+        let known = self.unwindowed.get(&table.id).cloned();
+        let is_raw = table.kind != TableKind::Derived;
+        if is_raw && wants_earliest && known.as_ref().is_some_and(|r| r.earliest.is_some() && looked < r.looked + FIRST_LOOK) {
             return Ok(());
         }
         let pin = self.cluster.snapshot(table).await?;
@@ -206,7 +209,7 @@ impl Follower {
             let context = self.sql.context(HashMap::from([(table.id, pin.clone())]))?;
             earliest = Some(query::earliest(&context, table).await?);
         }
-        self.raw.insert(table.id, Raw { pin, earliest, looked });
+        self.unwindowed.insert(table.id, Looked { pin, earliest, looked });
         Ok(())
     }
 
@@ -235,9 +238,12 @@ impl Follower {
     }
 
     fn newest(&self, catalog: &Catalog, table: &Table) -> Option<VersionMap> {
-        match table.kind {
-            TableKind::Derived => Some(VersionMap::whole(catalog.published(table.id).map(|p| p.version).unwrap_or_default())),
-            _ => self.raw.get(&table.id).map(|r| r.pin.clone()),
+        match self.unwindowed.get(&table.id) {
+            Some(looked) => Some(looked.pin.clone()),
+            None if table.kind == TableKind::Derived => {
+                Some(VersionMap::whole(catalog.published(table.id).map(|p| p.version).unwrap_or_default()))
+            }
+            None => None,
         }
     }
 
@@ -260,9 +266,9 @@ impl Follower {
         if input.on_change == OnChange::Exact {
             let columns = compiled.columns.get(&input.name).map(Vec::as_slice).unwrap_or_default();
             let followed = Followed { table: &Arc::new(table.clone()), input, columns };
-            let times = changed_times(&self.cluster, &followed, &scan.to, &to).await?;
-            self.lower_earliest(table.id, &times);
-            let windows = compiled.artifact.dirty(input, &times);
+            let changed = changed(&self.cluster, &followed, &scan.to, &to).await?;
+            self.lower_earliest(table.id, changed.earliest);
+            let windows = compiled.artifact.dirty(input, &changed.times);
             scan.windows = scan.windows.union(&windows);
             if !windows.is_empty() {
                 snapshot.news.push(News { table: key.0, windows, retries: compiled.artifact.timing.retries });
@@ -273,18 +279,18 @@ impl Follower {
     }
 
     /// A changed row may be earlier than all before it.
-    fn lower_earliest(&mut self, table: TableId, times: &RangeSet) {
-        let Some(raw) = self.raw.get_mut(&table) else { return };
-        match times.ranges().first() {
-            Some((first, _)) if *first == Micros::MIN => raw.earliest = None,
-            Some((first, _)) => raw.earliest = raw.earliest.map(|known| Some(known.map_or(*first, |known| known.min(*first)))),
-            None => {}
-        }
+    fn lower_earliest(&mut self, table: TableId, changed: Option<Micros>) {
+        let (Some(looked), Some(changed)) = (self.unwindowed.get_mut(&table), changed) else { return };
+        looked.earliest = match looked.earliest {
+            // Looked for anew by the next tick.
+            _ if changed == Micros::MIN => None,
+            known => known.map(|known| Some(known.map_or(changed, |known| known.min(changed)))),
+        };
     }
 
     fn forget(&mut self, catalog: &Catalog) {
         self.compiled.retain(|name, _| catalog.definition(name).is_some());
-        self.raw.retain(|id, _| catalog.table_by_id(*id).is_some());
+        self.unwindowed.retain(|id, _| catalog.table_by_id(*id).is_some());
         self.scans.retain(|(table, input), _| catalog.table_by_id(*table).is_some() && catalog.table_by_id(*input).is_some());
     }
 }

@@ -68,14 +68,15 @@ impl Runner {
     }
 
     /// Waits until every change that is visible now has been followed up by everything that reads it, or nothing goes on
-    /// by itself any more, or the time is over; then as [`Self::status`].
+    /// by itself any more, or the time is over; then the status, in which nothing is fresh that has not seen those changes.
     pub async fn settled(&self, wait: Duration) -> Arc<Status> {
         let (asked, mut status) = (self.cluster.clock().monotonic(), self.shared.status.subscribe());
         self.shared.wake.notify_one();
         let settled = status.wait_for(|s| s.as_of >= asked && s.settled);
         // Out of time or not, the newest status says how things are.
         let _ = tokio::time::timeout(wait, settled).await.map(|r| r.map(drop));
-        self.status()
+        let status = self.status();
+        if status.as_of >= asked { status } else { Arc::new(status.outdated(&self.cluster.catalog())) }
     }
 
     /// Tries failed windows of a table again at once.

@@ -1,7 +1,6 @@
 //! Run records wait in the catalog; here they move into `system.runs`.
 
 use crate::cluster::Cluster;
-use bytes::Bytes;
 use common::catalog::{RUNS_TABLE, RunRecord};
 use common::row::{Mutation, RowMutation};
 use common::rpc::master::Command;
@@ -62,7 +61,7 @@ fn row_of(table: &Table, record: &RunRecord) -> Result<RowMutation> {
         let qualifier = column.stored();
         Some(Mutation::Set { family: column.family, qualifier, timestamp: Some(record.ended_at), value: value.to_cell() })
     };
-    Ok(RowMutation { key: Bytes::from(table.key_schema().encode(&key)?), mutations: values.into_iter().filter_map(set).collect() })
+    Ok(RowMutation { key: table.key_schema().encode(&key)?, mutations: values.into_iter().filter_map(set).collect() })
 }
 
 /// `[["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"], …]`; an open end is null.

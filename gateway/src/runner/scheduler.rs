@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 /// Runs under way in one gateway; each uses all cores by itself.
 const AT_ONCE: usize = 2;
 /// Windows of one run: enough that a backfill of years is few queries, few enough to begin serving soon.
-const MAX_WINDOWS: usize = 2_000;
+const MAX_WINDOWS: usize = 10_000;
 /// How often raw inputs are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// How far a cursor may lag where nothing is due: a restart scans that much again, and tablets keep old images for it.

@@ -121,6 +121,44 @@ pub struct Running {
     pub since: Micros,
 }
 
+impl Status {
+    /// This status for somebody who asks about changes that it may not have seen: nothing counts as fresh.
+    #[must_use]
+    pub fn outdated(&self, catalog: &Catalog) -> Self {
+        let mut tables = self.tables.clone();
+        for table in tables.iter_mut().filter(|t| t.state == "fresh") {
+            table.state = "waiting";
+            table.waits.push(looking());
+        }
+        let new = catalog.definitions.iter().filter(|d| !self.tables.iter().any(|t| t.table == d.name));
+        tables.extend(new.map(|d| TableStatus::unseen(&d.name)));
+        tables.sort_by(|a, b| a.table.cmp(&b.table));
+        Self { fresh: false, settled: false, as_of: self.as_of, tables }
+    }
+}
+
+impl TableStatus {
+    fn unseen(name: &str) -> Self {
+        Self {
+            table: name.to_owned(),
+            state: "waiting",
+            version: 0,
+            watermark: None,
+            start: None,
+            due: serde_json::Value::Array(Vec::new()),
+            waits: vec![looking()],
+            running: None,
+            failures: Vec::new(),
+            last_run: None,
+            broken: None,
+        }
+    }
+}
+
+fn looking() -> WaitStatus {
+    WaitStatus { windows: serde_json::Value::Array(Vec::new()), why: "changes of its inputs are being looked at".into() }
+}
+
 /// What a status is made of.
 pub struct Sources<'a> {
     /// See [`Status::as_of`].
