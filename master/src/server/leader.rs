@@ -42,7 +42,16 @@ fn decisions(node: &Node) -> Vec<Change> {
 /// Whether all of it was committed.
 async fn carry_out(node: &Node, changes: Vec<Change>) -> bool {
     for change in changes {
-        tracing::info!(?change, "cluster change");
+        match &change {
+            Change::ServerStarted { server, incarnation, address } => {
+                tracing::info!(server = server.0, incarnation = incarnation.0, address, "tablet server started");
+            }
+            Change::ServerDead { server, incarnation } => {
+                tracing::warn!(server = server.0, incarnation = incarnation.0, "tablet server is silent: its tablets wait for it");
+            }
+            Change::ExpireClaims(claims) => tracing::warn!(?claims, "runners are silent: their runs are aborted"),
+            other => tracing::debug!(change = ?other, "cluster change"),
+        }
         if let Err(e) = node.change(change).await {
             tracing::warn!(error = %e, "cluster change refused");
             return false;

@@ -72,11 +72,11 @@ impl Master {
     /// The process should then end and be started again.
     pub async fn failed(&self) -> Error {
         let mut metrics = self.node.raft.metrics();
-        let end = metrics.wait_for(|m| m.running_state.is_err()).await.map(|m| m.running_state.clone());
-        Error::unavailable(match end {
-            Ok(Err(fatal)) => format!("Raft has stopped: {fatal}: start the master again"),
-            _ => "Raft has stopped: start the master again".into(),
-        })
+        let why = match metrics.wait_for(|m| m.running_state.is_err()).await {
+            Ok(m) => m.running_state.as_ref().err().map(ToString::to_string),
+            Err(_) => None,
+        };
+        Error::unavailable(format!("Raft has stopped ({}): start the master again", why.unwrap_or_default()))
     }
 
     /// Ends the streams, lets calls under way finish, copies the state and gives the data folder free.

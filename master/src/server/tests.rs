@@ -236,3 +236,19 @@ async fn leases_and_ingests_live_in_the_leaders_memory() {
     assert_eq!(stranger.next().await.unwrap_err().kind, ErrorKind::FailedPrecondition);
     master.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_of_the_data_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (master, mut client) = start(folder.path()).await;
+    submit(&mut client, create("raw.a")).await.unwrap();
+    master.shutdown().await.unwrap();
+    std::fs::create_dir(folder.path().join("old")).unwrap();
+    std::fs::copy(folder.path().join("master/raft.redb"), folder.path().join("old/raft.redb")).unwrap();
+    let (master, mut client) = start(folder.path()).await;
+    submit(&mut client, create("raw.b")).await.unwrap();
+    master.shutdown().await.unwrap();
+    let e = Master::start(config(folder.path(), "old", "store"), SystemClock::shared()).await.map(|_| ()).unwrap_err();
+    assert!(e.kind == ErrorKind::FailedPrecondition && e.message.contains("old copy"), "{e}");
+    start(folder.path()).await.0.shutdown().await.unwrap();
+}
