@@ -228,7 +228,7 @@ pub struct WriteRequest {
     /// The rows.
     #[prost(message, repeated, tag = "3")]
     pub rows: Vec<WireRowMutation>,
-    /// Sent by Stele itself: may write derived and system tables.
+    /// Sent by Stele itself: may write system tables and hidden families. Derived tables are written by runs alone.
     #[prost(bool, tag = "4")]
     pub internal: bool,
 }

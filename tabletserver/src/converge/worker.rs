@@ -104,7 +104,7 @@ async fn close(host: &Host, tablet: Tablet) {
 }
 
 async fn update(host: &Host, tablet: &Tablet, wanted: &Wanted) {
-    let result = tell(tablet, wanted).await;
+    let result = tell(host, tablet, wanted).await;
     if let Err(e) = &result {
         tracing::warn!(tablet = tablet.id().0, error = %e, "tablet cannot follow its orders");
     }
@@ -112,14 +112,12 @@ async fn update(host: &Host, tablet: &Tablet, wanted: &Wanted) {
 }
 
 /// Tells an open tablet everything that its order says.
-async fn tell(tablet: &Tablet, wanted: &Wanted) -> Result<()> {
+async fn tell(host: &Host, tablet: &Tablet, wanted: &Wanted) -> Result<()> {
     if tablet.table() != wanted.table {
         tablet.set_table(wanted.table.clone());
     }
     tablet.set_pin(wanted.desired.pin);
-    if !wanted.desired.runs.is_empty() {
-        tablet.apply(&wanted.desired.runs).await?;
-    }
+    host.publish(tablet, &wanted.desired.runs).await?;
     for run in &wanted.desired.aborted {
         tablet.drop_staged(*run).await?;
     }

@@ -14,12 +14,11 @@ pub async fn stage(host: &Host, request: StageRequest) -> Result<Done> {
     Ok(Done {})
 }
 
-/// Publishes staged runs; the master is told at once how far the tablet is.
+/// Publishes staged runs.
 pub async fn apply(host: &Host, request: ApplyRequest) -> Result<Done> {
     let tablet = host.tablet(request.target)?;
     let runs: Vec<_> = request.runs.iter().map(|r| (RunId(r.run), Seq(r.version))).collect();
-    tablet.apply(&runs).await.map_err(|e| host.refuse(&tablet, e))?;
-    host.registry.reportable.notify_one();
+    host.publish(&tablet, &runs).await?;
     Ok(Done {})
 }
 

@@ -53,10 +53,7 @@ pub(super) async fn version(host: &Host, tablet: &Tablet, at: Option<ReadAt>) ->
     }
     if tablet.table().kind == TableKind::Derived {
         let runs: Vec<_> = at.runs.iter().filter(|r| r.version <= at.seq).map(|r| (RunId(r.run), Seq(r.version))).collect();
-        if !runs.is_empty() {
-            tablet.apply(&runs).await.map_err(|e| host.refuse(tablet, e))?;
-            host.registry.reportable.notify_one();
-        }
+        host.publish(tablet, &runs).await?;
     }
     if wanted <= tablet.visible() {
         return Ok(wanted);
