@@ -2,11 +2,12 @@
 //!
 //! `node` is what all of them share; `submit`, `heartbeat` and `watch` are the three calls of
 //! `stele.v1.Master`; `leader` is the loop that carries out what [`crate::liveness::decide`] decides;
-//! `confirm` bundles rounds of leadership confirmation; `start` puts it together.
+//! `confirm` bundles rounds of leadership confirmation; `start` puts it together, `master` gives it threads of its own.
 
 mod confirm;
 mod heartbeat;
 mod leader;
+mod master;
 mod node;
 mod orders;
 mod service;
@@ -17,4 +18,4 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use start::Master;
+pub use master::Master;

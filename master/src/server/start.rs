@@ -20,24 +20,19 @@ use tonic::transport::Server;
 /// How long a shutdown waits for what is under way, each time it waits.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// A running master node.
-pub struct Master {
-    address: SocketAddr,
-    cluster: String,
+/// A running master node on the runtime that started it.
+pub(super) struct Running {
+    pub(super) address: SocketAddr,
+    pub(super) cluster: String,
     node: Arc<Node>,
     disk: Disk,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl Master {
-    /// Starts the node: founds the cluster on an empty data folder and object store, else takes it up again.
-    /// It leads and has applied all that was committed when this returns.
-    ///
-    /// # Errors
-    /// `FailedPrecondition` if the folder is in use, belongs to another cluster than the object store, or the store
-    /// ignores create-if-absent; `Unavailable` if the address or the store cannot be had; `Corrupt`.
-    pub async fn start(config: MasterConfig, clock: SharedClock) -> Result<Self> {
+impl Running {
+    /// See [`super::Master::start`].
+    pub(super) async fn start(config: MasterConfig, clock: SharedClock) -> Result<Self> {
         let disk = Disk::open(&config.data_dir)?;
         let store = store::open(&config.store)?;
         store::prove_create_if_absent(&store).await?;
@@ -56,21 +51,8 @@ impl Master {
         Ok(Self { address, cluster: identity.cluster, node, disk, stop, tasks })
     }
 
-    /// Where the RPC listens.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The cluster's id.
-    #[must_use]
-    pub fn cluster(&self) -> &str {
-        &self.cluster
-    }
-
-    /// Returns once Raft has stopped by itself, because its disk failed or it met a state that must not be.
-    /// The process should then end and be started again.
-    pub async fn failed(&self) -> Error {
+    /// See [`super::Master::failed`].
+    pub(super) async fn failed(&self) -> Error {
         let mut metrics = self.node.raft.metrics();
         let why = match metrics.wait_for(|m| m.running_state.is_err()).await {
             Ok(m) => m.running_state.as_ref().err().map(ToString::to_string),
@@ -79,11 +61,8 @@ impl Master {
         Error::unavailable(format!("Raft has stopped ({}): start the master again", why.unwrap_or_default()))
     }
 
-    /// Ends the streams, lets calls under way finish, copies the state and gives the data folder free.
-    ///
-    /// # Errors
-    /// `Internal` if a part has panicked.
-    pub async fn shutdown(self) -> Result<()> {
+    /// See [`super::Master::shutdown`].
+    pub(super) async fn shutdown(self) -> Result<()> {
         self.stop.send_replace(true);
         for mut task in self.tasks {
             if tokio::time::timeout(DRAIN, &mut task).await.is_err() {
