@@ -16,6 +16,9 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 /// A tablet that cannot be opened or closed is tried at least this often.
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
+/// A tablet is reported closed for this long: the leader that hears it may be gone before it has written it down.
+const REPORT_CLOSED: Duration = Duration::from_secs(600);
+
 /// All tablets that this server holds, opens, closes or has closed.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -147,8 +150,16 @@ impl Registry {
     }
 
     /// It is closed.
-    pub fn closed(&self, tablet: &Tablet) {
-        self.change(tablet.id(), |slot| slot.succeed(Phase::Closed { visible: tablet.visible(), floor: tablet.floor() }));
+    pub fn closed(&self, tablet: &Tablet, now: Duration) {
+        self.change(tablet.id(), |slot| {
+            slot.succeed(Phase::Closed { visible: tablet.visible(), floor: tablet.floor() });
+            slot.retry_at = now + REPORT_CLOSED;
+        });
+    }
+
+    /// Reports no longer speak of it.
+    pub fn forget(&self, id: TabletId) {
+        self.write().remove(&id);
     }
 
     /// It could not be closed; it stays unserved.

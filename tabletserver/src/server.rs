@@ -27,6 +27,10 @@ use tonic::transport::server::TcpIncoming;
 const DRAIN: Duration = Duration::from_secs(5);
 /// The last report, that all tablets are closed, is waited for this long.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// A client that answers no ping for this long is gone; its scans end.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Bytes that all writes of one connection may have in flight.
+const CONNECTION_WINDOW: u32 = 64 << 20;
 /// How often a shutdown tries to close a tablet whose flush fails.
 const CLOSE_TRIES: u32 = 3;
 
@@ -168,7 +172,11 @@ impl Parts {
             .max_decoding_message_size(limits::MAX_RPC_MESSAGE_BYTES)
             .max_encoding_message_size(limits::MAX_RPC_MESSAGE_BYTES);
         let rpc = tokio::spawn(async move {
-            let served = Server::builder().add_service(service).serve_with_incoming_shutdown(listener, async {
+            let mut server = Server::builder()
+                .http2_keepalive_interval(Some(KEEP_ALIVE))
+                .http2_keepalive_timeout(Some(KEEP_ALIVE))
+                .initial_connection_window_size(CONNECTION_WINDOW);
+            let served = server.add_service(service).serve_with_incoming_shutdown(listener, async {
                 // A dropped sender says the same.
                 let _ = drained.await;
             });

@@ -12,7 +12,7 @@ pub struct Held {
     pub epoch: Epoch,
     /// What it does.
     pub doing: Doing,
-    /// Not to be tried again before.
+    /// Not to be tried again before; a closed one is to be forgotten then.
     pub retry_at: Duration,
 }
 
@@ -43,6 +43,8 @@ pub enum Action {
     Update(usize),
     /// Close this tablet.
     Close(TabletId),
+    /// Nothing is to be said of this tablet any more.
+    Forget(TabletId),
 }
 
 /// What to do now, and when to look again if nothing happens before.
@@ -92,8 +94,11 @@ pub fn plan(wanted: &[Wanted], held: &BTreeMap<TabletId, Held>, now: Duration) -
         }
     }
     for (id, held) in held.iter().filter(|(id, _)| !desired.contains(id)) {
-        if matches!(held.doing, Doing::Open { .. } | Doing::ToClose) {
-            out.at(held.retry_at, now, Action::Close(*id));
+        match held.doing {
+            Doing::Open { .. } | Doing::ToClose => out.at(held.retry_at, now, Action::Close(*id)),
+            Doing::Failed => out.actions.push(Action::Forget(*id)),
+            Doing::Closed => out.at(held.retry_at, now, Action::Forget(*id)),
+            Doing::Busy => {}
         }
     }
     out
@@ -130,9 +135,14 @@ mod tests {
         assert_eq!(plan(&[wanted(1, 5)], &BTreeMap::new(), NOW), only(Action::Open(0)));
         assert_eq!(next(None, Doing::Open { behind: false }, NOW), only(Action::Close(TabletId(1))));
         assert_eq!(next(None, Doing::ToClose, NOW), only(Action::Close(TabletId(1))));
-        for rests in [Doing::Busy, Doing::Closed, Doing::Failed] {
-            assert_eq!(next(None, rests, NOW), Plan::default(), "{rests:?}");
-        }
+        assert_eq!(next(None, Doing::Busy, NOW), Plan::default());
+    }
+
+    #[test]
+    fn what_is_no_longer_desired_is_forgotten_once_it_was_long_reported() {
+        assert_eq!(next(None, Doing::Failed, LATER), only(Action::Forget(TabletId(1))));
+        assert_eq!(next(None, Doing::Closed, NOW), only(Action::Forget(TabletId(1))));
+        assert_eq!(next(None, Doing::Closed, LATER), Plan { actions: Vec::new(), look_again: Some(LATER) });
     }
 
     #[test]

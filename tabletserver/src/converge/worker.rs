@@ -54,6 +54,7 @@ fn start(host: &Arc<Host>, wanted: &[Wanted], jobs: &mut JoinSet<()>, slots: &Ar
                     jobs.spawn(async move { update(&host, &tablet, &wanted).await });
                 }
             }
+            Action::Forget(id) => host.registry.forget(id),
             Action::Close(id) => {
                 if let Some(tablet) = host.registry.begin_close(id) {
                     jobs.spawn(async move {
@@ -98,7 +99,7 @@ async fn close(host: &Host, tablet: Tablet) {
         }
         _ => {
             tracing::info!(tablet = tablet.id().0, epoch = tablet.epoch().0, "tablet closed");
-            host.registry.closed(&tablet);
+            host.registry.closed(&tablet, host.clock.monotonic());
         }
     }
 }
