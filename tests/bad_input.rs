@@ -157,7 +157,7 @@ fn one_wrong_definition_applies_none() {
     let (a, b) = (definition("game.a", "select user_id from game.b"), definition("game.b", "select user_id from game.a"));
     let folder = bad.definitions("cycle", &[("fine.yaml", &fine), ("a.yaml", &a), ("b.yaml", &b)]);
     for verb in ["validate", "apply"] {
-        bad.run(&["derived", verb, &folder]).fails_with(&["cycle", "game.a", "game.b"]);
+        bad.run(&["derived", verb, &folder]).fails_with(&["circle", "game.a", "game.b"]);
     }
     assert!(bad.tables().iter().all(|t| !t.starts_with("game.")), "{:?}", bad.tables());
 }

@@ -2,7 +2,7 @@
 
 use crate::client::{Client, UrlArgs};
 use crate::print::{self, Grid};
-use crate::project::{DerivedFile, Project};
+use crate::project::{Definitions, Project};
 use crate::sql;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -149,11 +149,11 @@ struct Finding {
 pub async fn run(command: DerivedCommand) -> Result<ExitCode> {
     match command {
         DerivedCommand::Validate { dir, url } => {
-            let found = send(&Client::new(&url.url)?, "validate", &definitions(&dir)?).await?;
+            let found = send(&Client::new(&url.url)?, "validate", &Project::folder(&dir)?.definitions()?).await?;
             report(&found, "valid");
         }
         DerivedCommand::Apply { dir, url } => {
-            let found = send(&Client::new(&url.url)?, "apply", &definitions(&dir)?).await?;
+            let found = send(&Client::new(&url.url)?, "apply", &Project::folder(&dir)?.definitions()?).await?;
             report(&found, "applied");
         }
         DerivedCommand::Status { tables, wait, url } => return show_status(&Client::new(&url.url)?, &tables, wait).await,
@@ -166,7 +166,7 @@ pub async fn run(command: DerivedCommand) -> Result<ExitCode> {
 }
 
 /// Applies definitions; gives the names of their tables.
-pub async fn apply(client: &Client, files: &[DerivedFile]) -> Result<Vec<String>> {
+pub async fn apply(client: &Client, files: &Definitions) -> Result<Vec<String>> {
     Ok(send(client, "apply", files).await?.into_iter().map(|t| t.name).collect())
 }
 
@@ -218,15 +218,7 @@ async fn wait_logged(client: &Client, status: &Status) -> Result<()> {
     Ok(())
 }
 
-fn definitions(dir: &std::path::Path) -> Result<Vec<DerivedFile>> {
-    let files = Project::folder(dir)?.derived();
-    if files.is_empty() {
-        bail!("'{}' has no definitions: one YAML file a derived table", dir.display());
-    }
-    Ok(files)
-}
-
-async fn send(client: &Client, verb: &str, files: &[DerivedFile]) -> Result<Vec<Finding>> {
+async fn send(client: &Client, verb: &str, files: &Definitions) -> Result<Vec<Finding>> {
     let answer: Tables<Finding> = client.put_json(Method::POST, &["derived", verb], &serde_json::json!({ "files": files })).await?;
     Ok(answer.tables)
 }

@@ -3,7 +3,6 @@
 use crate::table::parse_spec;
 use anyhow::{Context, Result, bail};
 use common::schema::TableSpec;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -19,16 +18,14 @@ pub struct Project {
     files: BTreeMap<String, String>,
 }
 
-/// A file of `derived/`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DerivedFile {
-    /// Its path within `derived/`.
-    pub path: String,
-    /// Its text.
-    pub text: String,
-}
+/// The files of a project that say what its derived tables are, by their path.
+pub type Definitions = BTreeMap<String, String>;
 
 const SCRIPT: &str = "demo.yaml";
+/// Variables for SQL.
+const SETTINGS: &str = "stele.yaml";
+/// Folders of a project, beside `derived`.
+const BESIDE: [&str; 2] = ["sources", "macros"];
 
 impl Project {
     /// The built-in example of this name, or the project in the folder of this path.
@@ -49,18 +46,19 @@ impl Project {
         Ok(project)
     }
 
-    /// A project's folder (with `derived/` and perhaps `sources/`), or its `derived/` folder alone.
+    /// A project's folder (with `derived/`, perhaps with `sources/`, `macros/` and `stele.yaml`), or its `derived/`
+    /// folder alone.
     pub fn folder(path: &Path) -> Result<Self> {
         anyhow::ensure!(path.is_dir(), "'{}' is not a folder", path.display());
+        let whole = path.join("derived").is_dir();
+        let (root, derived) = if whole { (path.to_owned(), path.join("derived")) } else { (path.join(".."), path.to_owned()) };
         let mut files = BTreeMap::new();
-        if path.join("derived").is_dir() {
-            read_folder(path, "", &mut files)?;
-        } else {
-            read_folder(path, "derived/", &mut files)?;
-            let sources = path.join("../sources");
-            if sources.is_dir() {
-                read_folder(&sources, "sources/", &mut files)?;
-            }
+        read_folder(&derived, "derived/", &mut files)?;
+        for name in BESIDE.iter().filter(|name| root.join(name).is_dir()) {
+            read_folder(&root.join(name), &format!("{name}/"), &mut files)?;
+        }
+        for name in [SETTINGS, SCRIPT].iter().filter(|name| root.join(name).is_file()) {
+            files.insert((*name).to_owned(), read(&root.join(name))?);
         }
         Ok(Self { name: path.display().to_string(), files })
     }
@@ -75,9 +73,14 @@ impl Project {
         self.under("sources/").filter(|(path, _)| path.ends_with(".yaml")).map(|(path, text)| parse_spec(text, path)).collect()
     }
 
-    /// The files of `derived/`.
-    pub fn derived(&self) -> Vec<DerivedFile> {
-        self.under("derived/").map(|(path, text)| DerivedFile { path: path.to_owned(), text: text.to_owned() }).collect()
+    /// What says what the derived tables are: `derived/`, `sources/`, `macros/` and `stele.yaml`.
+    pub fn definitions(&self) -> Result<Definitions> {
+        if self.under("derived/").next().is_none() {
+            bail!("'{}' has no definitions: one YAML file a derived table, in a folder 'derived'", self.name);
+        }
+        let counts =
+            |path: &str| path == SETTINGS || path.split_once('/').is_some_and(|(dir, _)| dir == "derived" || BESIDE.contains(&dir));
+        Ok(self.files.iter().filter(|(path, _)| counts(path)).map(|(path, text)| (path.clone(), text.clone())).collect())
     }
 
     fn under<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -95,7 +98,7 @@ impl Project {
     }
 }
 
-/// Reads the YAML and SQL files of a folder and of the folders in it.
+/// Reads the YAML, SQL and macro files of a folder and of the folders in it.
 fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) -> Result<()> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder '{}'", folder.display()))?;
     for entry in entries {
@@ -103,12 +106,15 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>
         let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
         if path.is_dir() {
             read_folder(&path, &format!("{name}/"), files)?;
-        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "sql") {
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read '{}'", path.display()))?;
-            files.insert(name, text);
+        } else if path.extension().is_some_and(|e| ["yaml", "yml", "sql", "jinja"].iter().any(|known| e == *known)) {
+            files.insert(name, read(&path)?);
         }
     }
     Ok(())
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))
 }
 
 #[cfg(test)]
@@ -124,21 +130,28 @@ mod tests {
             let script = Script::parse(project.script().unwrap()).unwrap();
             let sources = project.sources().unwrap();
             assert!(sources.iter().any(|s| s.name == script.events.source), "{name}");
-            assert!(project.derived().len() >= 6, "{name}");
+            let definitions = project.definitions().unwrap();
+            assert!(definitions.len() > 6 && definitions.keys().all(|path| !path.starts_with("queries/") && path != SCRIPT), "{name}");
         }
     }
 
     #[test]
     fn a_folder_is_a_project_or_its_derived_tables() {
         let dir = tempfile::tempdir().unwrap();
-        for (path, text) in [("derived/a.yaml", "a"), ("derived/deep/b.sql", "b"), ("sources/s.yaml", "name: raw.s"), ("README.md", "no")] {
+        for (path, text) in [
+            ("derived/a.yaml", "a"),
+            ("derived/deep/b.sql", "b"),
+            ("sources/s.yaml", "name: raw.s"),
+            ("macros/m.jinja", "m"),
+            ("README.md", "no"),
+        ] {
             std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
             std::fs::write(dir.path().join(path), text).unwrap();
         }
         for folder in [dir.path().to_owned(), dir.path().join("derived")] {
             let project = Project::folder(&folder).unwrap();
-            let paths: Vec<_> = project.derived().into_iter().map(|f| f.path).collect();
-            assert_eq!(paths, ["a.yaml", "deep/b.sql"]);
+            let paths: Vec<_> = project.definitions().unwrap().into_keys().collect();
+            assert_eq!(paths, ["derived/a.yaml", "derived/deep/b.sql", "macros/m.jinja", "sources/s.yaml"]);
             assert_eq!(project.sources().unwrap()[0].name, "raw.s");
         }
     }

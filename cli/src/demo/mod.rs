@@ -96,7 +96,7 @@ impl Demo {
 
         self.screen.section("Derive")?;
         let started = Instant::now();
-        let applied = derived::apply(&self.client, &self.project.derived()).await.context("cannot apply the derived tables")?;
+        let applied = derived::apply(&self.client, &self.project.definitions()?).await.context("cannot apply the derived tables")?;
         self.screen.done(&format!("{} applied", print::count(applied.len() as u64, "derived table")), started.elapsed())?;
         let started = Instant::now();
         if let Some(failed) = derived::wait_fresh(&self.client, &applied).await? {
