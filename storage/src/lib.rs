@@ -10,13 +10,25 @@
 //! Modules import one way: `format` → `log`, `memtable`, `sstable` → `read` → `manifest`,
 //! `compaction` → `tablet` → `engine`. Nothing here knows a network or a consensus protocol.
 
+mod compaction;
 mod config;
 mod engine;
 pub mod format;
+mod log;
+mod manifest;
+mod memtable;
 mod metrics;
+mod raw;
+mod read;
+mod shared;
+mod sstable;
+mod sync;
 mod tablet;
 
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use metrics::MetricsSnapshot;
 pub use tablet::{ChangeBatches, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};
+
+#[cfg(test)]
+mod tests;

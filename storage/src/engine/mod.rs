@@ -1,14 +1,45 @@
 //! The engine: one a tablet server process.
 
+mod dead_logs;
+mod maintenance;
+
+use crate::format::LogName;
+use crate::log::{DiskLog, DiskLogConfig};
+use crate::metrics::Metrics;
+use crate::shared::{Budget, Shared};
+use crate::sstable::{BlockCache, ReaderContext};
+use crate::sync::lock;
+use crate::tablet::{self, Inner};
 use crate::{EngineConfig, MetricsSnapshot, Tablet, TabletOpen};
 use common::ids::TabletId;
 use common::{Error, Result};
-use std::sync::Arc;
+use dead_logs::DeadLogs;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// Compactions that run at once: they share processors with reads and writes.
+const COMPACTIONS: usize = 1;
+
+/// A tablet's place here.
+#[derive(Clone, Debug)]
+enum Slot {
+    Opening,
+    Open(Arc<Inner>),
+    /// Closed with staged rows: the log is kept from this segment on until it is opened again.
+    Closed(u64),
+}
 
 /// One log, one memory budget, one block cache, many tablets.
 #[derive(Debug)]
 pub struct Engine {
-    metrics: crate::metrics::Metrics,
+    shared: Arc<Shared>,
+    /// Held for map operations only.
+    tablets: Arc<Mutex<HashMap<TabletId, Slot>>>,
+    dead_logs: Arc<DeadLogs>,
+    /// Ends with the engine.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl Engine {
@@ -17,8 +48,31 @@ impl Engine {
     /// # Errors
     /// `AlreadyExists` if this incarnation has a log already, `Unavailable` if its folder cannot be written.
     pub async fn open(config: EngineConfig) -> Result<Arc<Self>> {
-        let _ = config;
-        Err(Error::unimplemented("engine"))
+        let metrics = Arc::new(Metrics::default());
+        let name = LogName { server: config.server, incarnation: config.incarnation };
+        let (log_dir, segment_bytes, clock) = (config.log_dir.clone(), config.log_segment_bytes, config.clock.clone());
+        let log = DiskLog::create(DiskLogConfig { log_dir, name, segment_bytes, clock }, metrics.clone())?;
+        let cache = Arc::new(BlockCache::new(config.cache_bytes, config.block_bytes));
+        let (graveyard, dead) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            log: Arc::new(log),
+            reader: ReaderContext { store: config.store.clone(), cache, metrics: metrics.clone() },
+            metrics,
+            memory: Budget::new("memtables", config.memtable_bytes),
+            staged: Budget::new("staged rows of unpublished runs", config.staged_bytes),
+            wake: Notify::new(),
+            compactions: Semaphore::new(COMPACTIONS),
+            graveyard,
+            config,
+        });
+        let tablets = Arc::default();
+        let dead_logs = Arc::new(DeadLogs::new(&shared));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(maintenance::bury(shared.config.store.clone(), dead));
+        if shared.config.background {
+            tasks.spawn(maintenance::run(shared.clone(), Arc::clone(&tablets), dead_logs.clone()));
+        }
+        Ok(Arc::new(Self { shared, tablets, dead_logs, tasks: Mutex::new(tasks) }))
     }
 
     /// Takes over a tablet: recovers what its last owner logged and did not flush.
@@ -27,8 +81,28 @@ impl Engine {
     /// `Fenced` if the tablet has an owner of the same or a higher epoch, `AlreadyExists` if it is open here,
     /// `Corrupt` if its log or manifest is damaged, `Unavailable` if the store or the log is out of reach.
     pub async fn open_tablet(&self, open: TabletOpen) -> Result<Tablet> {
-        let _ = open;
-        Err(Error::unimplemented("open_tablet"))
+        let id = open.tablet;
+        let before = self.begin_opening(id)?;
+        let opened = tablet::open(self.shared.clone(), self.dead_logs.as_ref(), open).await;
+        let mut tablets = lock(&self.tablets);
+        match (&opened, before) {
+            (Ok(inner), _) => tablets.insert(id, Slot::Open(inner.clone())),
+            (Err(_), Some(before)) => tablets.insert(id, before),
+            (Err(_), None) => tablets.remove(&id),
+        };
+        drop(tablets);
+        self.dead_logs.look_again();
+        Ok(Tablet::new(opened?))
+    }
+
+    fn begin_opening(&self, id: TabletId) -> Result<Option<Slot>> {
+        let mut tablets = lock(&self.tablets);
+        match tablets.get(&id) {
+            Some(Slot::Opening) => return Err(Error::already_exists(format!("tablet {id} is being opened here"))),
+            Some(Slot::Open(inner)) if !inner.has_ended() => return Err(Error::already_exists(format!("tablet {id} is open here"))),
+            _ => {}
+        }
+        Ok(tablets.insert(id, Slot::Opening).filter(|slot| matches!(slot, Slot::Closed(_))))
     }
 
     /// Ends a tablet here: waits for its writes, flushes, refuses everything after. Not open: done already.
@@ -36,8 +110,17 @@ impl Engine {
     /// # Errors
     /// `Unavailable` if the store does not answer; the tablet then stays closed for writes, and the call can be repeated.
     pub async fn close_tablet(&self, id: TabletId) -> Result<()> {
-        let _ = id;
-        Err(Error::unimplemented("close_tablet"))
+        let inner = match lock(&self.tablets).get(&id) {
+            Some(Slot::Open(inner)) => inner.clone(),
+            _ => return Ok(()),
+        };
+        inner.close().await?;
+        let mut tablets = lock(&self.tablets);
+        match inner.holds_log() {
+            Some(from) => tablets.insert(id, Slot::Closed(from)),
+            None => tablets.remove(&id),
+        };
+        Ok(())
     }
 
     /// Ends cleanly: waits for writes and closes the log. Unflushed rows stay in the log.
@@ -45,12 +128,35 @@ impl Engine {
     /// # Errors
     /// `Unavailable` if the log cannot be closed.
     pub async fn shutdown(&self) -> Result<()> {
-        Ok(())
+        lock(&self.tasks).abort_all();
+        self.shared.compactions.close();
+        for inner in open_tablets(&self.tablets) {
+            inner.stop().await;
+        }
+        self.shared.log.close().await
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn trim_for_tests(&self, needed: u64) {
+        self.shared.log.trim(needed).await.expect("the folder is writable");
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn sweep_for_tests(&self) {
+        self.dead_logs.sweep().await;
     }
 
     /// The counters now.
     #[must_use]
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.metrics.snapshot()
+        self.shared.metrics.snapshot()
     }
+}
+
+fn open_tablets(tablets: &Mutex<HashMap<TabletId, Slot>>) -> Vec<Arc<Inner>> {
+    let open = |slot: &Slot| match slot {
+        Slot::Open(inner) if !inner.has_ended() => Some(inner.clone()),
+        _ => None,
+    };
+    lock(tablets).values().filter_map(open).collect()
 }

@@ -1,1 +1,10 @@
-//! Names and codecs of everything durable: see `FORMAT.md` for the bytes.
+//! Names and codecs of what is durable: reduced rows, log records, manifests. See `FORMAT.md` for the bytes.
+
+mod manifest;
+pub mod names;
+mod record;
+mod row;
+
+pub use manifest::{LogName, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, SstableName, SstableRef, StagedRef};
+pub use record::{LogBody, LogRecord, RECORD_FORMAT, RECORD_MAGIC, Remembered};
+pub use row::{Delete, StoredCell, StoredRow};

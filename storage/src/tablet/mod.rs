@@ -1,10 +1,31 @@
-//! One tablet: the handle that everyone holds.
+//! One tablet: the handle that everyone holds, and what it does.
 
+mod close;
+mod commit;
+mod derived;
+mod flush;
+mod inner;
+mod maintain;
+mod numbering;
+mod open;
+mod queue;
+mod replay;
+mod requests;
+mod scan;
+mod snapshots;
+mod sst;
+mod staging;
+mod validate;
+
+pub(crate) use inner::Inner;
+pub(crate) use open::{LogSource, open};
+
+use crate::sync::write;
+use common::Result;
 use common::ids::{Epoch, RunId, Seq, TabletId};
 use common::key::KeyRange;
 use common::row::{Committed, ReadSpec, Row, RowChange, RowMutation};
 use common::schema::Table;
-use common::{Error, Result};
 use futures::stream::BoxStream;
 use std::sync::Arc;
 
@@ -46,32 +67,41 @@ pub struct TabletStats {
 /// One open tablet. Cheap to clone; all clones are the same tablet.
 #[derive(Clone, Debug)]
 pub struct Tablet {
-    open: Arc<TabletOpen>,
+    inner: Arc<Inner>,
 }
 
 impl Tablet {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inner_for_tests(&self) -> &Inner {
+        &self.inner
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> TabletId {
-        self.open.tablet
+        self.inner.id
     }
 
     /// Its rows.
     #[must_use]
     pub fn range(&self) -> &KeyRange {
-        &self.open.range
+        &self.inner.range
     }
 
     /// Its owner number.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.open.epoch
+        self.inner.epoch
     }
 
     /// Its table as last [set](Self::set_table).
     #[must_use]
     pub fn table(&self) -> Arc<Table> {
-        self.open.table.clone()
+        self.inner.table()
     }
 
     /// Writes rows, each atomically; one result a row, in order. What is acknowledged is durable and visible.
@@ -81,20 +111,19 @@ impl Tablet {
     /// Of the whole request: `ResourceExhausted` (with a time to wait), `NotMine` once closed, `Fenced`,
     /// `FailedPrecondition` for a derived table, `Unavailable` when the log fails: outcome unknown.
     pub async fn write(&self, rows: Vec<RowMutation>, request_id: Option<RequestId>) -> Result<Vec<Result<Committed>>> {
-        let _ = (rows, request_id);
-        Err(Error::unimplemented("write"))
+        self.inner.write(rows, request_id).await
     }
 
     /// The newest readable seq; a derived table's applied version.
     #[must_use]
     pub fn visible(&self) -> Seq {
-        Seq::ZERO
+        self.inner.visible()
     }
 
     /// The oldest readable seq.
     #[must_use]
     pub fn floor(&self) -> Seq {
-        Seq::ZERO
+        self.inner.state().floor
     }
 
     /// Reads rows as of `at`; `Seq::MAX`: the newest visible.
@@ -103,8 +132,7 @@ impl Tablet {
     /// `SnapshotTooOld` below the floor, `FailedPrecondition` above what is visible, `NotMine`, `Fenced`; in the
     /// stream also `Corrupt` and `Unavailable`.
     pub fn read(&self, spec: ReadSpec, at: Seq) -> Result<RowBatches> {
-        let _ = (spec, at);
-        Err(Error::unimplemented("read"))
+        self.inner.read(&spec, at)
     }
 
     /// Rows of `range` that mutations numbered in `(from, to]` touched, as visible at both ends.
@@ -112,8 +140,7 @@ impl Tablet {
     /// # Errors
     /// `ChangesLost` if `from` is below the floor; else as for [`Self::read`].
     pub fn changes(&self, from: Seq, to: Seq, range: KeyRange) -> Result<ChangeBatches> {
-        let _ = (from, to, range);
-        Err(Error::unimplemented("changes"))
+        self.inner.changes(from, to, &range)
     }
 
     /// Keeps rows of a run, durable and invisible, until it is applied or dropped. A part staged twice counts once.
@@ -122,8 +149,7 @@ impl Tablet {
     /// `FailedPrecondition` for a table that is not derived, `InvalidArgument` for a wrong row (nothing is staged),
     /// `ResourceExhausted`, and as for [`Self::write`].
     pub async fn stage(&self, run: RunId, part: u32, rows: Vec<RowMutation>) -> Result<()> {
-        let _ = (run, part, rows);
-        Err(Error::unimplemented("stage"))
+        self.inner.stage(run, part, rows).await
     }
 
     /// Publishes staged runs at these versions, oldest first. What has been applied is skipped; a run with nothing
@@ -132,8 +158,7 @@ impl Tablet {
     /// # Errors
     /// `FailedPrecondition` if a version is out of order, and as for [`Self::write`].
     pub async fn apply(&self, runs: &[(RunId, Seq)]) -> Result<()> {
-        let _ = runs;
-        Err(Error::unimplemented("apply"))
+        self.inner.apply(runs).await
     }
 
     /// Forgets a run's staged rows: only once the run is recorded as aborted.
@@ -141,18 +166,17 @@ impl Tablet {
     /// # Errors
     /// As for [`Self::write`].
     pub async fn drop_staged(&self, run: RunId) -> Result<()> {
-        let _ = run;
-        Err(Error::unimplemented("drop_staged"))
+        self.inner.drop_staged(run).await
     }
 
     /// Sets the oldest seq that some change reader still needs.
     pub fn set_pin(&self, pin: Option<Seq>) {
-        let _ = pin;
+        self.inner.snapshots.set_pin(pin);
     }
 
     /// Takes a newer schema or GC rules.
     pub fn set_table(&self, table: Arc<Table>) {
-        let _ = table;
+        *write(&self.inner.table) = table;
     }
 
     /// Flushes everything visible now to SSTables.
@@ -160,7 +184,7 @@ impl Tablet {
     /// # Errors
     /// `Fenced` if another owner has taken over, `Unavailable` if the store does not answer.
     pub async fn flush(&self) -> Result<()> {
-        Err(Error::unimplemented("flush"))
+        self.inner.flush().await
     }
 
     /// Merges all SSTables into one, dropping what no reader needs.
@@ -168,12 +192,12 @@ impl Tablet {
     /// # Errors
     /// As for [`Self::flush`].
     pub async fn compact(&self) -> Result<()> {
-        Err(Error::unimplemented("compact"))
+        self.inner.compact_all().await
     }
 
     /// Its size.
     #[must_use]
     pub fn stats(&self) -> TabletStats {
-        TabletStats::default()
+        self.inner.stats()
     }
 }

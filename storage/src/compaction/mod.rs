@@ -1,0 +1,9 @@
+//! Compaction: which SSTables to merge is a pure choice, what of each row stays is a pure rule, a worker does it.
+
+mod retain;
+mod strategy;
+mod worker;
+
+pub(crate) use retain::Retention;
+pub(crate) use strategy::{Choice, SizeTiered};
+pub(crate) use worker::merge;

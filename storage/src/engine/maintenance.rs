@@ -1,0 +1,97 @@
+//! What goes on by itself: flushing for memory and for the log, trimming the log, deleting what is no longer named.
+
+use super::dead_logs::DeadLogs;
+use super::{Slot, open_tablets};
+use crate::shared::Shared;
+use crate::sync::lock;
+use common::ids::TabletId;
+use common::store::SharedStore;
+use futures::StreamExt;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Longest time between two rounds.
+const ROUND: Duration = Duration::from_secs(1);
+
+type Tablets = Mutex<HashMap<TabletId, Slot>>;
+
+/// Runs until it is aborted.
+pub(super) async fn run(shared: Arc<Shared>, tablets: Arc<Tablets>, dead_logs: Arc<DeadLogs>) {
+    loop {
+        let _ = tokio::time::timeout(ROUND, shared.wake.notified()).await;
+        flush_for_memory(&shared, &tablets);
+        flush_for_log(&shared, &tablets);
+        if let Some(needed) = needed_segment(&shared, &tablets)
+            && let Err(e) = shared.log.trim(needed).await
+        {
+            tracing::warn!(error = %e, "the log is not trimmed; it is tried again");
+        }
+        if !is_opening(&tablets) {
+            dead_logs.sweep().await;
+        }
+    }
+}
+
+/// Above half of the budget the largest memtables are flushed; unfinished flushes are taken up again.
+fn flush_for_memory(shared: &Shared, tablets: &Tablets) {
+    let mut open = open_tablets(tablets);
+    open.iter().filter(|t| t.has_frozen()).for_each(|t| t.maintain());
+    let mut active: usize = open.iter().map(|t| t.active_bytes()).sum();
+    open.sort_by_key(|t| t.active_bytes());
+    while active > shared.memory.limit() / 2
+        && let Some(largest) = open.pop()
+    {
+        active -= largest.active_bytes().min(active);
+        largest.maintain();
+    }
+}
+
+/// Above the log's budget the tablets that hold its oldest segment back are flushed, small ones too: a flush costs
+/// one small SSTable, which compaction joins, where copying their records to the tail would cost log again and again.
+fn flush_for_log(shared: &Shared, tablets: &Tablets) {
+    if shared.log.bytes() > shared.config.log_bytes {
+        let oldest = shared.log.oldest();
+        open_tablets(tablets).iter().filter(|t| t.log_from() <= oldest).for_each(|t| t.maintain());
+    }
+}
+
+/// The first segment that some tablet's manifest needs; `None` while that cannot be told.
+fn needed_segment(shared: &Shared, tablets: &Tablets) -> Option<u64> {
+    let mut needed = shared.log.newest();
+    for slot in lock(tablets).values() {
+        match slot {
+            Slot::Opening => return None,
+            Slot::Open(inner) => needed = needed.min(inner.log_from()),
+            Slot::Closed(from) => needed = needed.min(*from),
+        }
+    }
+    Some(needed)
+}
+
+fn is_opening(tablets: &Tablets) -> bool {
+    lock(tablets).values().any(|slot| matches!(slot, Slot::Opening))
+}
+
+/// Deletes SSTables that no manifest names and no reader holds.
+pub(super) async fn bury(store: SharedStore, mut dead: mpsc::UnboundedReceiver<Path>) {
+    while let Some(path) = dead.recv().await {
+        let mut paths = vec![path];
+        while let Ok(more) = dead.try_recv() {
+            paths.push(more);
+        }
+        let each = futures::stream::iter(paths).for_each_concurrent(4, |path| {
+            let store = store.clone();
+            async move {
+                // An orphan costs room, nothing else; the scrub finds it.
+                if let Err(e) = store.delete(&path).await {
+                    tracing::warn!(object = %path, error = %e, "an sstable that nobody names is not deleted");
+                }
+            }
+        });
+        each.await;
+    }
+}

@@ -1,0 +1,138 @@
+//! The manifest: a tablet's live SSTables and its position in the log.
+
+use common::Result;
+use common::envelope::{self, Magic};
+use common::ids::{Epoch, Incarnation, RunId, SchemaVersion, Seq, ServerId, TableId, TabletId};
+use common::key::KeyRange;
+use common::time::Micros;
+use serde::{Deserialize, Serialize};
+
+/// Kind of a manifest.
+pub const MANIFEST_MAGIC: Magic = *b"STLM";
+/// Format version of manifests.
+pub const MANIFEST_FORMAT: u16 = 1;
+
+/// One incarnation's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LogName {
+    /// Whose.
+    pub server: ServerId,
+    /// Of which life.
+    pub incarnation: Incarnation,
+}
+
+/// An SSTable's name for ever; its owner deletes it, nobody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SstableName {
+    /// The tablet that made it.
+    pub home: TabletId,
+    /// The epoch at which it was made.
+    pub epoch: Epoch,
+    /// Counts within the home tablet.
+    pub number: u64,
+}
+
+/// A live SSTable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SstableRef {
+    /// Which.
+    pub name: SstableName,
+    /// 0: flushed.
+    pub level: u32,
+    /// The part of it that belongs to this tablet; row-range deletes are clipped to it too.
+    pub range: KeyRange,
+    /// Lowest and highest seq inside.
+    pub seqs: (Seq, Seq),
+    /// Lowest and highest cell timestamp inside; the lower is above the higher if there is no cell.
+    pub timestamps: (Micros, Micros),
+    /// Lowest and highest event time, where its rows have one.
+    pub event_times: Option<(Micros, Micros)>,
+    /// Bytes of the object.
+    pub size: u64,
+    /// Rows with cells.
+    pub rows: u64,
+    /// Deletes.
+    pub deletes: u64,
+}
+
+/// A run's staged rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedRef {
+    /// The run.
+    pub run: RunId,
+    /// First log segment that holds rows of it; 0: none does.
+    pub log_from: u64,
+    /// SSTables that hold rows of it.
+    pub sstables: Vec<SstableRef>,
+}
+
+/// One version of a tablet's manifest.
+///
+/// Invariants: `floor ≤ flushed`, `applied ≤ flushed`, `log_epoch ≤ epoch`; seq ranges of `sstables` are disjoint, in
+/// order, and end at or below `flushed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Its table.
+    pub table: TableId,
+    /// Its tablet.
+    pub tablet: TabletId,
+    /// Its rows.
+    pub range: KeyRange,
+    /// Of the owner that put it.
+    pub epoch: Epoch,
+    /// The owner that put it.
+    pub owner: LogName,
+    /// The log that holds what is not flushed. Differs from `owner` until recovery is done.
+    pub log: LogName,
+    /// The epoch of this tablet's records in that log.
+    pub log_epoch: Epoch,
+    /// The first segment of that log that recovery needs.
+    pub log_from: u64,
+    /// Every seq up to here is in SSTables.
+    pub flushed: Seq,
+    /// Reads below are refused.
+    pub floor: Seq,
+    /// Highest timestamp the server has given.
+    pub highest_timestamp: Micros,
+    /// Of the table, as the owner knew it.
+    pub schema_version: SchemaVersion,
+    /// A derived table's applied version as far as it is flushed.
+    pub applied: Seq,
+    /// The newest runs applied, with their versions, oldest first.
+    pub applied_runs: Vec<(RunId, Seq)>,
+    /// Staged rows of runs not yet published.
+    pub staged: Vec<StagedRef>,
+    /// Number of the next SSTable.
+    pub next_sstable: u64,
+    /// Live SSTables, oldest seqs first.
+    pub sstables: Vec<SstableRef>,
+}
+
+impl Manifest {
+    /// The manifest in its envelope: the content of the register `tablets/{id}/manifest`.
+    ///
+    /// # Errors
+    /// `Internal` if it cannot be encoded.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        envelope::encode(MANIFEST_MAGIC, MANIFEST_FORMAT, self)
+    }
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming what does not fit.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let manifest: Self = envelope::decode(MANIFEST_MAGIC, MANIFEST_FORMAT, bytes)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<()> {
+        let ordered = self.sstables.windows(2).all(|w| w[0].seqs.1 < w[1].seqs.0);
+        let flushed = self.sstables.iter().all(|s| s.seqs.0 <= s.seqs.1 && s.seqs.1 <= self.flushed);
+        if ordered && flushed && self.floor <= self.flushed && self.applied <= self.flushed && self.log_epoch <= self.epoch {
+            return Ok(());
+        }
+        Err(common::Error::corrupt(format!("manifest of tablet {}: its fields contradict each other", self.tablet)))
+    }
+}

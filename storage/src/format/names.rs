@@ -1,0 +1,52 @@
+//! Names of objects and log files.
+
+use super::manifest::{LogName, SstableName};
+use common::ids::TabletId;
+use object_store::path::Path;
+use std::path::PathBuf;
+
+/// Prefix of a tablet's manifest register.
+#[must_use]
+pub fn manifest_prefix(tablet: TabletId) -> Path {
+    Path::from(format!("tablets/{tablet}/manifest"))
+}
+
+/// The object of an SSTable: home tablet, epoch and number.
+#[must_use]
+pub fn sstable(name: &SstableName) -> Path {
+    Path::from(format!("tablets/{}/sst/{:010}-{:020}", name.home, name.epoch.0, name.number))
+}
+
+/// The folder of one incarnation's log under the log folder.
+#[must_use]
+pub fn log_folder(log_dir: &std::path::Path, log: LogName) -> PathBuf {
+    server_folder(log_dir, log).join(log.incarnation.to_string())
+}
+
+/// The folder of all logs of a server.
+#[must_use]
+pub fn server_folder(log_dir: &std::path::Path, log: LogName) -> PathBuf {
+    log_dir.join("log").join(log.server.to_string())
+}
+
+/// The file name of a log segment.
+#[must_use]
+pub fn segment(number: u64) -> String {
+    format!("{number:020}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::{Epoch, Incarnation, ServerId};
+
+    #[test]
+    fn names_carry_home_epoch_and_number() {
+        let name = SstableName { home: TabletId(7), epoch: Epoch(3), number: 12 };
+        assert_eq!(sstable(&name).as_ref(), "tablets/7/sst/0000000003-00000000000000000012");
+        assert_eq!(manifest_prefix(TabletId(7)).as_ref(), "tablets/7/manifest");
+        let log = LogName { server: ServerId(2), incarnation: Incarnation(5) };
+        let file = log_folder(std::path::Path::new("/d"), log).join(segment(1));
+        assert_eq!(file, PathBuf::from("/d/log/2/5/00000000000000000001"));
+    }
+}

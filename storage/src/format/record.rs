@@ -1,0 +1,107 @@
+//! Log records.
+
+use super::row::StoredRow;
+use common::envelope::{self, AsJson, Magic};
+use common::ids::{Epoch, RunId, Seq, TabletId};
+use common::time::Micros;
+use common::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Kind of a log record.
+pub const RECORD_MAGIC: Magic = *b"STLR";
+/// Format version of log records.
+pub const RECORD_FORMAT: u16 = 1;
+
+/// One record of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// Whose.
+    pub tablet: TabletId,
+    /// Of the owner that wrote it.
+    pub epoch: Epoch,
+    /// Lowest seq inside; 0 if it has none.
+    pub first: Seq,
+    /// Highest seq inside; 0 if it has none.
+    pub last: Seq,
+    /// What happened.
+    pub body: LogBody,
+}
+
+/// What a log record says. New kinds go to the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum LogBody {
+    /// A write: row *i* has the seq `first + i`.
+    Write {
+        /// The request's id, if its sender gave one.
+        request: Option<[u8; 16]>,
+        /// The timestamp that the server gave.
+        timestamp: Micros,
+        /// Rows of the request that were refused, by position among all its rows.
+        refused: Vec<(u32, AsJson<Error>)>,
+        /// The rows that were not, in order.
+        rows: Vec<StoredRow>,
+    },
+    /// Rows of a run, not yet published.
+    Stage {
+        /// The run.
+        run: RunId,
+        /// Counts the run's parts at this tablet.
+        part: u32,
+        /// The timestamp that the server gave.
+        timestamp: Micros,
+        /// The rows; without seqs.
+        rows: Vec<StoredRow>,
+    },
+    /// Runs were published together at the version `last`.
+    Apply {
+        /// The runs.
+        runs: Vec<RunId>,
+    },
+    /// A run was aborted.
+    DropStaged {
+        /// The run.
+        run: RunId,
+    },
+    /// The owner closed the tablet; everything above is flushed, staged rows excepted.
+    ClosedTablet,
+    /// Requests remembered from an earlier log.
+    Requests(Vec<Remembered>),
+}
+
+/// A request whose repetition gets this result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Its id.
+    pub request: [u8; 16],
+    /// Seq of its first row that was not refused.
+    pub first: Seq,
+    /// How many rows it had.
+    pub rows: u32,
+    /// The timestamp that the server gave.
+    pub timestamp: Micros,
+    /// Rows that were refused, by position.
+    pub refused: Vec<(u32, AsJson<Error>)>,
+}
+
+impl LogRecord {
+    /// The record in its envelope.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if it is above 4 GiB.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        envelope::encode(RECORD_MAGIC, RECORD_FORMAT, self)
+    }
+
+    /// The record at the start of `bytes`, with its whole length.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming what does not fit.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, usize)> {
+        let (version, payload, whole) = envelope::open(RECORD_MAGIC, bytes)?;
+        if version != RECORD_FORMAT {
+            return Err(Error::corrupt(format!("log record: format version {version}, this build reads {RECORD_FORMAT}")));
+        }
+        let record = envelope::decode_payload(RECORD_MAGIC, payload)?;
+        Ok((record, whole))
+    }
+}

@@ -1,0 +1,175 @@
+//! A row mutation as it is stored: reduced to deletes, then sets.
+
+use bytes::Bytes;
+use common::ids::FamilyId;
+use common::row::{Mutation, RowMutation};
+use common::time::{Micros, TimeRange};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a delete hides, of strictly lower seqs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Delete {
+    /// The row.
+    Row,
+    /// A family.
+    Family(FamilyId),
+    /// A column within `[start, end)` of cell timestamps; `end = Micros::MAX` includes it.
+    Column {
+        /// The family.
+        family: FamilyId,
+        /// The stored qualifier.
+        qualifier: Bytes,
+        /// First timestamp inside.
+        start: Micros,
+        /// First timestamp after.
+        end: Micros,
+    },
+}
+
+impl Delete {
+    /// Whether it names this cell, whatever the seqs.
+    #[must_use]
+    pub fn covers(&self, in_family: FamilyId, column: &[u8], timestamp: Micros) -> bool {
+        match self {
+            Self::Row => true,
+            Self::Family(family) => *family == in_family,
+            Self::Column { family, qualifier, start, end } => {
+                *family == in_family && qualifier.as_ref() == column && TimeRange { start: *start, end: *end }.contains(timestamp)
+            }
+        }
+    }
+}
+
+/// A cell that a row mutation sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCell {
+    /// Its family.
+    pub family: FamilyId,
+    /// Its stored qualifier.
+    pub qualifier: Bytes,
+    /// Its timestamp.
+    pub timestamp: Micros,
+    /// Its value.
+    pub value: Bytes,
+}
+
+/// A reduced row mutation: its deletes come before its sets, all with one seq.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRow {
+    /// The row key.
+    pub key: Bytes,
+    /// Sorted, each once.
+    pub deletes: Vec<Delete>,
+    /// Sorted by family, qualifier, newest timestamp first; no two alike.
+    pub cells: Vec<StoredCell>,
+}
+
+/// A cell's place in a row: family, qualifier, newest timestamp first.
+type Place = (FamilyId, Bytes, std::cmp::Reverse<Micros>);
+
+impl StoredRow {
+    /// Reduces a row mutation: a later delete removes its earlier sets, a later set replaces an earlier
+    /// one of the same cell. `given` is the timestamp of sets that name none.
+    #[must_use]
+    pub fn reduce(row: RowMutation, given: Micros) -> Self {
+        let mut reducer = Reducer::default();
+        for m in row.mutations {
+            match m {
+                Mutation::Set { family, qualifier, timestamp, value } => {
+                    reducer.set(StoredCell { family, qualifier, timestamp: timestamp.unwrap_or(given), value });
+                }
+                Mutation::DeleteColumn { family, qualifier, timestamps: TimeRange { start, end } } => {
+                    reducer.delete(Delete::Column { family, qualifier, start, end });
+                }
+                Mutation::DeleteFamily { family } => reducer.delete(Delete::Family(family)),
+                Mutation::DeleteRow => reducer.delete(Delete::Row),
+            }
+        }
+        reducer.finish(row.key)
+    }
+
+    /// This mutation followed by `later` of the same key, as one.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        let mut reducer = Reducer { deletes: self.deletes, sets: BTreeMap::new() };
+        self.cells.into_iter().for_each(|c| reducer.set(c));
+        later.deletes.into_iter().for_each(|d| reducer.delete(d));
+        later.cells.into_iter().for_each(|c| reducer.set(c));
+        reducer.finish(self.key)
+    }
+
+    /// Bytes in memory, about: what budgets count.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const ROW: usize = 96;
+        const CHANGE: usize = 88;
+        let deletes = self.deletes.iter().map(|d| match d {
+            Delete::Column { qualifier, .. } => CHANGE + qualifier.len(),
+            _ => CHANGE,
+        });
+        let cells = self.cells.iter().map(|c| CHANGE + c.qualifier.len() + c.value.len());
+        ROW + self.key.len() + deletes.sum::<usize>() + cells.sum::<usize>()
+    }
+}
+
+#[derive(Default)]
+struct Reducer {
+    deletes: Vec<Delete>,
+    sets: BTreeMap<Place, Bytes>,
+}
+
+impl Reducer {
+    fn set(&mut self, c: StoredCell) {
+        self.sets.insert((c.family, c.qualifier, std::cmp::Reverse(c.timestamp)), c.value);
+    }
+
+    fn delete(&mut self, d: Delete) {
+        self.sets.retain(|(family, qualifier, at), _| !d.covers(*family, qualifier, at.0));
+        self.deletes.push(d);
+    }
+
+    fn finish(mut self, key: Bytes) -> StoredRow {
+        self.deletes.sort_unstable();
+        self.deletes.dedup();
+        let cell =
+            |((family, qualifier, timestamp), value): (Place, Bytes)| StoredCell { family, qualifier, timestamp: timestamp.0, value };
+        StoredRow { key, deletes: self.deletes, cells: self.sets.into_iter().map(cell).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(q: &'static str, t: i64, v: &'static str) -> Mutation {
+        Mutation::Set {
+            family: FamilyId(1),
+            qualifier: Bytes::from_static(q.as_bytes()),
+            timestamp: (t != 0).then_some(Micros(t)),
+            value: Bytes::from_static(v.as_bytes()),
+        }
+    }
+
+    fn reduce(mutations: Vec<Mutation>) -> StoredRow {
+        StoredRow::reduce(RowMutation { key: Bytes::from_static(b"k"), mutations }, Micros(9))
+    }
+
+    #[test]
+    fn a_later_delete_removes_earlier_sets_and_a_later_set_stays() {
+        let row = reduce(vec![set("a", 1, "old"), Mutation::DeleteRow, set("a", 0, "x"), set("a", 9, "y"), set("b", 3, "z")]);
+        assert_eq!(row.deletes, [Delete::Row]);
+        let cells: Vec<_> = row.cells.iter().map(|c| (c.qualifier.as_ref(), c.timestamp.0, c.value.as_ref())).collect();
+        assert_eq!(cells, [(&b"a"[..], 9, &b"y"[..]), (b"b", 3, b"z")]);
+    }
+
+    #[test]
+    fn two_mutations_of_one_seq_join_in_order() {
+        let (a, b) = (
+            reduce(vec![set("a", 1, "1"), set("b", 1, "1")]),
+            reduce(vec![Mutation::DeleteFamily { family: FamilyId(1) }, set("b", 1, "2")]),
+        );
+        let both = reduce(vec![set("a", 1, "1"), set("b", 1, "1"), Mutation::DeleteFamily { family: FamilyId(1) }, set("b", 1, "2")]);
+        assert_eq!(a.then(b), both);
+    }
+}

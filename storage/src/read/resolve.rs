@@ -1,0 +1,162 @@
+//! Judging a row: what is visible of its versions at a seq, after deletes, then GC rules.
+
+use crate::format::Delete;
+use crate::raw::{RawCell, RawDelete, RawRow};
+use bytes::Bytes;
+use common::ids::{FamilyId, Seq};
+use common::row::{Cell, Columns, ReadSpec, Row};
+use common::schema::{GcRule, Table};
+use common::time::{Micros, TimeRange};
+
+/// A row's deletes up to some seq, by what they cover.
+#[derive(Debug, Default)]
+pub(crate) struct Deletes<'a> {
+    row: Seq,
+    families: Vec<(FamilyId, Seq)>,
+    /// Sorted by family and qualifier.
+    columns: Vec<(FamilyId, &'a Bytes, TimeRange, Seq)>,
+}
+
+impl<'a> Deletes<'a> {
+    /// Those numbered up to `at`.
+    pub(crate) fn new(deletes: &'a [RawDelete], at: Seq) -> Self {
+        let mut out = Self::default();
+        for RawDelete { what, seq } in deletes.iter().filter(|d| d.seq <= at) {
+            match what {
+                Delete::Row => out.row = out.row.max(*seq),
+                Delete::Family(family) => match out.families.iter_mut().find(|(f, _)| f == family) {
+                    Some((_, highest)) => *highest = (*highest).max(*seq),
+                    None => out.families.push((*family, *seq)),
+                },
+                Delete::Column { family, qualifier, start, end } => {
+                    out.columns.push((*family, qualifier, TimeRange { start: *start, end: *end }, *seq));
+                }
+            }
+        }
+        out.columns.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        out
+    }
+
+    /// Whether some delete of a strictly higher seq covers the cell.
+    pub(crate) fn hide(&self, cell: &RawCell) -> bool {
+        if self.row > cell.seq || self.families.iter().any(|(f, seq)| *f == cell.family && *seq > cell.seq) {
+            return true;
+        }
+        let from = self.columns.partition_point(|(f, q, ..)| (*f, *q) < (cell.family, &cell.qualifier));
+        let of_column = self.columns[from..].iter().take_while(|(f, q, ..)| *f == cell.family && *q == &cell.qualifier);
+        of_column.into_iter().any(|(_, _, times, seq)| *seq > cell.seq && times.contains(cell.timestamp))
+    }
+}
+
+/// How rows are judged: fixed once for a whole read.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// GC rules by family; cells of other families (dropped ones) are hidden.
+    gc: Vec<(FamilyId, GcRule)>,
+    now: Micros,
+    columns: Columns,
+    /// [`ReadSpec::keep_empty_rows`]: sources must then be asked for all columns.
+    keep_empty: bool,
+    timestamps: TimeRange,
+    /// 0: all.
+    cells_per_column: u64,
+}
+
+impl View {
+    /// What `spec` asks of the rows of `table`; ages are as of `now`.
+    pub(crate) fn new(table: &Table, spec: &ReadSpec, now: Micros) -> Self {
+        Self {
+            gc: table.families.iter().map(|f| (f.id, f.gc.clone())).collect(),
+            now,
+            columns: spec.columns.clone(),
+            keep_empty: spec.keep_empty_rows,
+            timestamps: spec.timestamps,
+            cells_per_column: u64::from(spec.cells_per_column),
+        }
+    }
+
+    /// Everything of the rows of `table`.
+    pub(crate) fn whole(table: &Table, now: Micros) -> Self {
+        Self::new(table, &ReadSpec { cells_per_column: 0, ..ReadSpec::default() }, now)
+    }
+
+    /// The row at `at`; `None` if nothing asked for is visible.
+    pub(crate) fn resolve(&self, row: RawRow, at: Seq) -> Option<Row> {
+        let deletes = Deletes::new(&row.deletes, at);
+        let mut judge = Judge::new(self);
+        let mut cells = Vec::with_capacity(row.cells.len());
+        for cell in row.cells {
+            if cell.seq <= at && judge.shows(&cell, &deletes) {
+                cells.push(Cell { family: cell.family, qualifier: cell.qualifier, timestamp: cell.timestamp, value: cell.value });
+            }
+        }
+        (!cells.is_empty() || judge.exists && self.keep_empty).then_some(Row { key: row.key, cells })
+    }
+
+    /// The row at `at`, leaving `row` for another look.
+    pub(crate) fn peek(&self, row: &RawRow, at: Seq) -> Option<Row> {
+        self.resolve(row.clone(), at)
+    }
+
+    fn rule(&self, family: FamilyId) -> Option<&GcRule> {
+        self.gc.iter().find(|(f, _)| *f == family).map(|(_, rule)| rule)
+    }
+}
+
+/// Walks a row's cells in order.
+struct Judge<'v> {
+    view: &'v View,
+    /// The column that is walked, and the timestamp of its last visible-or-hidden version.
+    column: Option<(FamilyId, Bytes)>,
+    rule: Option<&'v GcRule>,
+    wanted: bool,
+    /// Whether some cell was visible, wanted or not.
+    exists: bool,
+    last: Option<Micros>,
+    /// Live versions before, and how many were shown.
+    newer: u64,
+    shown: u64,
+}
+
+impl<'v> Judge<'v> {
+    fn new(view: &'v View) -> Self {
+        Self { view, column: None, rule: None, wanted: false, exists: false, last: None, newer: 0, shown: 0 }
+    }
+
+    fn enter(&mut self, cell: &RawCell) {
+        let same = self.column.as_ref().is_some_and(|(f, q)| *f == cell.family && *q == cell.qualifier);
+        if !same {
+            self.rule = self.view.rule(cell.family);
+            self.wanted = self.rule.is_some() && self.view.columns.wants(cell.family, &cell.qualifier);
+            (self.last, self.newer, self.shown) = (None, 0, 0);
+            self.column = Some((cell.family, cell.qualifier.clone()));
+        }
+    }
+
+    fn shows(&mut self, cell: &RawCell, deletes: &Deletes<'_>) -> bool {
+        self.enter(cell);
+        // Of equal row, column and timestamp the higher seq wins, and it comes first.
+        if !self.decides() || self.last == Some(cell.timestamp) {
+            return false;
+        }
+        self.last = Some(cell.timestamp);
+        if deletes.hide(cell) {
+            return false;
+        }
+        let age = self.view.now.0.saturating_sub(cell.timestamp.0);
+        let condemned = self.rule.is_none_or(|rule| rule.condemns(self.newer, age));
+        self.newer += 1;
+        let per_column = self.view.cells_per_column;
+        if condemned || !self.view.timestamps.contains(cell.timestamp) || (per_column > 0 && self.shown >= per_column) {
+            return false;
+        }
+        self.exists = true;
+        self.shown += 1;
+        self.wanted
+    }
+
+    /// Whether the cell can make a difference: a wanted one, or the first that shows that the row exists.
+    fn decides(&self) -> bool {
+        self.wanted || self.view.keep_empty && !self.exists
+    }
+}

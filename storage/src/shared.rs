@@ -1,0 +1,95 @@
+//! What all tablets of an engine share.
+
+use crate::EngineConfig;
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::sstable::ReaderContext;
+use common::{Error, Result};
+use object_store::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+/// Handed to each tablet.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: EngineConfig,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reader: ReaderContext,
+    /// Bytes of memtables and of writes on their way there.
+    pub(crate) memory: Budget,
+    /// Bytes of staged rows.
+    pub(crate) staged: Budget,
+    /// Wakes the maintenance.
+    pub(crate) wake: Notify,
+    /// Compactions at once.
+    pub(crate) compactions: Semaphore,
+    /// SSTables to delete: no manifest names them and no reader holds them.
+    pub(crate) graveyard: mpsc::UnboundedSender<Path>,
+}
+
+/// A number of bytes that may be held together.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    what: &'static str,
+    limit: usize,
+    used: AtomicUsize,
+    freed: Notify,
+}
+
+impl Budget {
+    pub(crate) fn new(what: &'static str, limit: usize) -> Self {
+        Self { what, limit, used: AtomicUsize::new(0), freed: Notify::new() }
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Takes `bytes` once less than the limit is held, so that one request of any size can pass; waits `patience` for it.
+    ///
+    /// # Errors
+    /// `ResourceExhausted`.
+    pub(crate) async fn admit(&self, bytes: usize, patience: Duration) -> Result<()> {
+        if self.try_admit(bytes) {
+            return Ok(());
+        }
+        let admitted = async {
+            loop {
+                let freed = self.freed.notified();
+                if self.try_admit(bytes) {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        tokio::time::timeout(patience, admitted).await.map_err(|_| {
+            let text =
+                format!("{} hold {} of {} bytes: the object store takes data slower than it comes", self.what, self.used(), self.limit);
+            Error::exhausted(text, patience)
+        })
+    }
+
+    fn try_admit(&self, bytes: usize) -> bool {
+        let limit = self.limit;
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| (used < limit).then(|| used + bytes)).is_ok()
+    }
+
+    /// Takes `bytes`, whatever is held.
+    pub(crate) fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn release(&self, bytes: usize) {
+        if bytes > 0 {
+            self.used.fetch_sub(bytes, Ordering::AcqRel);
+            self.freed.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! SSTables: immutable sorted objects. `FORMAT.md` has the bytes.
+//!
+//! ```text
+//! cell blocks · delete blocks · index partitions · top index · dictionary · filter · properties · footer
+//! ```
+
+mod block;
+mod bytes;
+mod cache;
+mod cursor;
+mod filter;
+mod footer;
+mod index;
+mod items;
+mod page;
+mod properties;
+mod reader;
+mod upload;
+mod writer;
+
+pub(crate) use cache::BlockCache;
+pub(crate) use cursor::BlockCursor;
+pub(crate) use reader::{Reader, ReaderContext};
+pub(crate) use writer::{Finished, Writer};
+
+/// Which of an SSTable's two sorted sequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// Cells. Pruning may skip them.
+    Cells,
+    /// Deletes. Only key and seq bounds may skip them.
+    Deletes,
+}

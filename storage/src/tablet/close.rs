@@ -1,0 +1,64 @@
+//! Giving a tablet up in good order.
+
+use super::inner::{Inner, Status};
+use crate::format::LogBody;
+use crate::log::EncodedRecords;
+use crate::sync::{lock, write};
+use common::ids::Seq;
+use common::{Error, Result};
+
+impl Inner {
+    /// Refuses writes, waits for those in flight, flushes, then refuses everything.
+    pub(crate) async fn close(&self) -> Result<()> {
+        if !self.begin_closing() {
+            return Ok(());
+        }
+        self.drain().await;
+        self.flush().await?;
+        let _compacting = self.compacting.lock().await;
+        if lock(&self.numbering).broken.is_none() {
+            let record = self.record(Seq::ZERO, Seq::ZERO, LogBody::ClosedTablet);
+            self.shared.log.append(EncodedRecords::one(&record)?).await.map_err(|_| Error::unavailable("the log has ended"))??;
+        }
+        self.end(Error::not_mine(format!("tablet {} is closed here", self.id)));
+        Ok(())
+    }
+
+    /// False if it has ended already.
+    fn begin_closing(&self) -> bool {
+        // Whoever numbers checks the status under this lock, so nothing is numbered after.
+        let _numbering = lock(&self.numbering);
+        let mut status = write(&self.status);
+        match *status {
+            Status::Open | Status::Closing => {
+                *status = Status::Closing;
+                true
+            }
+            Status::Ended(_) => false,
+        }
+    }
+
+    /// Waits until what was numbered has taken effect or failed.
+    pub(super) async fn drain(&self) {
+        let mut changes = self.visible.subscribe();
+        while !lock(&self.queue).is_empty() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The first log segment that its staged rows need, if it has some.
+    pub(crate) fn holds_log(&self) -> Option<u64> {
+        let needed = lock(&self.queue).log_from();
+        (needed != u64::MAX).then_some(needed)
+    }
+
+    /// Stops taking writes and waits for those in flight: what is not flushed stays in the log.
+    pub(crate) async fn stop(&self) {
+        if self.begin_closing() {
+            self.drain().await;
+            self.end(Error::not_mine(format!("the server of tablet {} is shutting down", self.id)));
+        }
+    }
+}

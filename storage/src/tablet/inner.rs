@@ -1,0 +1,182 @@
+//! A tablet's state, and who may change what.
+//!
+//! Locks are taken in this order and none is held across an await: `numbering`, `queue`, `state`. The async
+//! mutexes `flushing`, `compacting`, `manifest` are taken in this order, before any of the others.
+
+use super::numbering::Numbering;
+use super::queue::Queue;
+use super::snapshots::Snapshots;
+use super::sst::Sst;
+use crate::format::{LogBody, LogRecord, SstableName};
+use crate::manifest::ManifestStore;
+use crate::memtable::Memtable;
+use crate::read::Sources;
+use crate::shared::Shared;
+use crate::sstable::Reader;
+use crate::sync::{lock, read, write};
+use common::ids::{Epoch, Seq, TabletId};
+use common::key::KeyRange;
+use common::schema::{Table, TableKind};
+use common::{Error, Result};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use tokio::sync::watch;
+
+/// How a tablet stands.
+#[derive(Clone, Debug)]
+pub(super) enum Status {
+    Open,
+    /// Takes no more writes, still reads.
+    Closing,
+    /// Closed or fenced: every call gets this error.
+    Ended(Error),
+}
+
+/// A memtable on its way to an SSTable.
+#[derive(Clone, Debug)]
+pub(super) struct Frozen {
+    pub(super) table: Arc<Memtable>,
+    /// Once it is flushed, every seq up to here is.
+    pub(super) upto: Seq,
+}
+
+/// What reads see; replaced, never changed.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) active: Arc<Memtable>,
+    /// Oldest first.
+    pub(super) frozen: Vec<Frozen>,
+    /// Oldest seqs first.
+    pub(super) sstables: Vec<SstHandle>,
+    pub(super) floor: Seq,
+}
+
+/// An SSTable as a source of reads.
+#[derive(Clone, Debug)]
+pub(crate) struct SstHandle(pub(super) Arc<Sst>);
+
+impl Deref for SstHandle {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.0
+    }
+}
+
+impl State {
+    pub(super) fn sources(&self) -> Sources<SstHandle> {
+        let memtables = self.frozen.iter().map(|f| f.table.clone()).chain([self.active.clone()]).collect();
+        Sources { memtables, sstables: self.sstables.clone() }
+    }
+
+    pub(super) fn memtable_bytes(&self) -> usize {
+        self.active.bytes() + self.frozen.iter().map(|f| f.table.bytes()).sum::<usize>()
+    }
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(super) id: TabletId,
+    pub(super) range: KeyRange,
+    pub(super) epoch: Epoch,
+    pub(super) shared: Arc<Shared>,
+    pub(super) table: RwLock<Arc<Table>>,
+    pub(super) status: RwLock<Status>,
+    /// Gives seqs and timestamps; held while a batch is encoded and handed to the log, so that log order is seq order.
+    pub(super) numbering: Mutex<Numbering>,
+    /// What the log has and the memtable has not; held while durable batches are inserted.
+    pub(super) queue: Mutex<Queue>,
+    pub(super) state: RwLock<Arc<State>>,
+    pub(super) visible: watch::Sender<Seq>,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) flushing: tokio::sync::Mutex<()>,
+    pub(super) compacting: tokio::sync::Mutex<()>,
+    pub(super) manifest: tokio::sync::Mutex<ManifestStore>,
+    pub(super) next_sstable: AtomicU64,
+    /// `log_from` of the newest manifest put: the log is kept from there.
+    pub(super) log_from: AtomicU64,
+    /// Whether a maintenance task works on it.
+    pub(super) busy: AtomicBool,
+}
+
+impl Inner {
+    pub(super) fn table(&self) -> Arc<Table> {
+        read(&self.table).clone()
+    }
+
+    pub(super) fn state(&self) -> Arc<State> {
+        read(&self.state).clone()
+    }
+
+    /// Replaces the state.
+    pub(super) fn change_state(&self, change: impl FnOnce(&mut State)) {
+        let mut state = write(&self.state);
+        change(Arc::make_mut(&mut state));
+    }
+
+    pub(super) fn visible(&self) -> Seq {
+        *self.visible.borrow()
+    }
+
+    /// Whether it still serves reads.
+    pub(super) fn check_serving(&self) -> Result<()> {
+        match &*read(&self.status) {
+            Status::Open | Status::Closing => Ok(()),
+            Status::Ended(e) => Err(e.clone()),
+        }
+    }
+
+    /// Whether it takes writes.
+    pub(super) fn check_open(&self) -> Result<()> {
+        match &*read(&self.status) {
+            Status::Open => Ok(()),
+            Status::Closing => Err(Error::not_mine(format!("tablet {} is closing here", self.id))),
+            Status::Ended(e) => Err(e.clone()),
+        }
+    }
+
+    pub(super) fn check_kind(&self, derived: bool) -> Result<()> {
+        let table = self.table();
+        match ((table.kind == TableKind::Derived), derived) {
+            (true, false) => Err(Error::refused(format!("table '{}' is derived: only runs write it", table.name))),
+            (false, true) => Err(Error::refused(format!("table '{}' is not derived: nothing can be staged for it", table.name))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends it at once: no call succeeds after. Its memtables no longer count.
+    pub(super) fn end(&self, e: Error) {
+        {
+            let mut status = write(&self.status);
+            if matches!(*status, Status::Ended(_)) {
+                return;
+            }
+            tracing::info!(tablet = %self.id, epoch = %self.epoch, reason = %e, "tablet ends here");
+            *status = Status::Ended(e);
+        }
+        self.release_memory();
+        self.visible.send_modify(|_| {});
+    }
+
+    fn release_memory(&self) {
+        // Under the queue's lock nothing is inserted, so what is counted out here was counted in.
+        let queue = lock(&self.queue);
+        let mut freed = 0;
+        self.change_state(|state| {
+            freed = state.memtable_bytes();
+            (state.active, state.frozen, state.sstables) = (Memtable::new(), Vec::new(), Vec::new());
+        });
+        self.shared.memory.release(freed);
+        self.shared.staged.release(queue.staged_weight());
+    }
+
+    pub(super) fn record(&self, first: Seq, last: Seq, body: LogBody) -> LogRecord {
+        LogRecord { tablet: self.id, epoch: self.epoch, first, last, body }
+    }
+
+    pub(super) fn new_sstable(&self) -> SstableName {
+        SstableName { home: self.id, epoch: self.epoch, number: self.next_sstable.fetch_add(1, Ordering::AcqRel) }
+    }
+}

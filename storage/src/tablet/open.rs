@@ -1,0 +1,175 @@
+//! Taking a tablet over. The order is what keeps data:
+//!
+//! 1. put a manifest with the new epoch, which fences the last owner, and leave its log fields as they are;
+//! 2. replay from the log that it names the records of its log epoch above its flushed seq;
+//! 3. flush them;
+//! 4. put a manifest that names the own log (where staged rows and remembered requests were copied to before);
+//! 5. serve.
+//!
+//! Who dies before 4 has changed nothing: the next owner begins again from the same log.
+
+use super::TabletOpen;
+use super::inner::{Inner, SstHandle, State, Status};
+use super::numbering::Numbering;
+use super::queue::Queue;
+use super::replay::Replayed;
+use super::snapshots::Snapshots;
+use super::sst::{Sst, reference};
+use crate::compaction;
+use crate::format::{LogBody, LogName, LogRecord, Manifest, SstableName, SstableRef};
+use crate::log::EncodedRecords;
+use crate::manifest::ManifestStore;
+use crate::memtable::Memtable;
+use crate::read::Sources;
+use crate::shared::Shared;
+use common::ids::{Epoch, Seq, TabletId};
+use common::key::KeyRange;
+use common::time::Micros;
+use common::{Error, Result};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, RwLock};
+use tokio::sync::watch;
+
+/// Where the records of dead and living logs come from.
+#[async_trait::async_trait]
+pub(crate) trait LogSource: Send + Sync {
+    /// The records of one tablet and epoch with their segments, in order. `from`: the first segment that must be there.
+    async fn records(&self, log: LogName, tablet: TabletId, epoch: Epoch, from: u64) -> Result<Vec<(u64, LogRecord)>>;
+}
+
+/// Takes a tablet over, or begins a new one.
+pub(crate) async fn open(shared: Arc<Shared>, logs: &dyn LogSource, open: TabletOpen) -> Result<Arc<Inner>> {
+    let store = shared.config.store.clone();
+    let manifest = match ManifestStore::newest(store.clone(), open.tablet).await? {
+        None => ManifestStore::take(store, 0, first_manifest(&shared, &open)).await?,
+        Some((number, found)) => {
+            check_taking(&shared, &open, &found)?;
+            let taken = Manifest { epoch: open.epoch, owner: shared.log.name(), ..found };
+            ManifestStore::take(store, number, taken).await?
+        }
+    };
+    let taken = manifest.current().clone();
+    let records = if is_new(&taken) { Vec::new() } else { logs.records(taken.log, open.tablet, taken.log_epoch, taken.log_from).await? };
+    let replayed = Replayed::new(&taken, records, shared.config.clock.now());
+    settle_in(&shared, &open, manifest, replayed).await
+}
+
+fn first_manifest(shared: &Shared, open: &TabletOpen) -> Manifest {
+    let own = shared.log.name();
+    Manifest {
+        table: open.table.id,
+        tablet: open.tablet,
+        range: open.range.clone(),
+        epoch: open.epoch,
+        owner: own,
+        log: own,
+        log_epoch: open.epoch,
+        log_from: shared.log.newest(),
+        flushed: Seq::ZERO,
+        floor: Seq::ZERO,
+        highest_timestamp: Micros::MIN,
+        schema_version: open.table.schema_version,
+        applied: Seq::ZERO,
+        applied_runs: Vec::new(),
+        staged: Vec::new(),
+        next_sstable: 1,
+        sstables: Vec::new(),
+    }
+}
+
+/// This owner has just begun it: its own log has nothing of it.
+fn is_new(m: &Manifest) -> bool {
+    m.log == m.owner && m.log_epoch == m.epoch && m.next_sstable == 1 && m.flushed == Seq::ZERO && m.sstables.is_empty()
+}
+
+fn check_taking(shared: &Shared, open: &TabletOpen, found: &Manifest) -> Result<()> {
+    let id = open.tablet;
+    // An owner that failed to open may try again; a second owner of one epoch could write the first one's names.
+    let again = found.epoch == open.epoch && found.owner == shared.log.name();
+    if found.epoch >= open.epoch && !again {
+        return Err(Error::fenced(format!("tablet {id}: epoch {} is not above {}, which another owner has", open.epoch, found.epoch)));
+    }
+    if found.table != open.table.id || found.range != open.range {
+        return Err(Error::refused(format!(
+            "tablet {id} is of table {} and range {:?}, not of table {} and range {:?}",
+            found.table, found.range, open.table.id, open.range
+        )));
+    }
+    Ok(())
+}
+
+/// Steps 3 to 5.
+async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: ManifestStore, replayed: Replayed) -> Result<Arc<Inner>> {
+    let Replayed { memtable, mut staged, staged_bytes, remembered, requests, visible, highest } = replayed;
+    let mut next = manifest.current().clone();
+    next.log_from = shared.log.newest();
+    next.log = shared.log.name();
+    next.log_epoch = open.epoch;
+    next.flushed = visible;
+    next.highest_timestamp = highest;
+    next.schema_version = open.table.schema_version;
+    next.applied_runs = staged.applied_up_to(visible);
+    if open.table.kind == common::schema::TableKind::Derived {
+        next.applied = visible;
+    }
+    staged.moved_to(next.log_from);
+    next.staged = staged.references();
+    if let Some(entry) = flush(shared, open, &memtable, &mut next.next_sstable).await? {
+        next.sstables.push(entry);
+    }
+    let record = |body| LogRecord { tablet: open.tablet, epoch: open.epoch, first: Seq::ZERO, last: Seq::ZERO, body };
+    let mut copied = EncodedRecords::default();
+    for (run, part, rows) in staged.parts() {
+        copied.push(&record(LogBody::Stage { run, part, timestamp: highest, rows: rows.clone() }))?;
+    }
+    if !remembered.is_empty() {
+        copied.push(&record(LogBody::Requests(remembered)))?;
+    }
+    if copied.count > 0 {
+        shared.log.append(copied).await.map_err(|_| Error::unavailable("the log has ended"))??;
+    }
+    let sstables = open_sstables(shared, &next.sstables).await?;
+    manifest.put(next.clone()).await?;
+    shared.staged.take(staged_bytes);
+
+    let snapshots = Snapshots::new(shared.config.snapshot_retention, open.pin);
+    snapshots.note(shared.config.clock.monotonic(), visible);
+    let state = State { active: Memtable::new(), frozen: Vec::new(), sstables, floor: next.floor };
+    Ok(Arc::new(Inner {
+        id: open.tablet,
+        range: open.range.clone(),
+        epoch: open.epoch,
+        shared: shared.clone(),
+        table: RwLock::new(open.table.clone()),
+        status: RwLock::new(Status::Open),
+        numbering: Mutex::new(Numbering { next: visible.next(), highest, requests, broken: None }),
+        queue: Mutex::new(Queue::new(staged, staged_bytes)),
+        state: RwLock::new(Arc::new(state)),
+        visible: watch::Sender::new(visible),
+        snapshots,
+        flushing: tokio::sync::Mutex::default(),
+        compacting: tokio::sync::Mutex::default(),
+        next_sstable: AtomicU64::new(next.next_sstable),
+        log_from: AtomicU64::new(next.log_from),
+        manifest: tokio::sync::Mutex::new(manifest),
+        busy: AtomicBool::new(false),
+    }))
+}
+
+async fn flush(shared: &Shared, open: &TabletOpen, table: &Arc<Memtable>, next_number: &mut u64) -> Result<Option<SstableRef>> {
+    if table.is_empty() {
+        return Ok(None);
+    }
+    let name = SstableName { home: open.tablet, epoch: open.epoch, number: *next_number };
+    *next_number += 1;
+    let sources: Sources<SstHandle> = Sources { memtables: vec![table.clone()], sstables: Vec::new() };
+    let (store, block_bytes) = (shared.config.store.clone(), shared.config.block_bytes);
+    let made = compaction::merge(store, &sources, KeyRange::ALL, None, (name, block_bytes)).await?;
+    shared.metrics.flushes.add(1);
+    Ok(made.map(|finished| reference(&finished, 0, &open.range)))
+}
+
+async fn open_sstables(shared: &Shared, entries: &[SstableRef]) -> Result<Vec<SstHandle>> {
+    let opened = futures::future::try_join_all(entries.iter().map(|e| Sst::open(shared, e.clone()))).await?;
+    Ok(opened.into_iter().map(SstHandle).collect())
+}

@@ -1,0 +1,74 @@
+//! What was appended to the log and has not yet taken effect, in log order.
+
+use super::staging::Staged;
+use crate::format::StoredRow;
+use common::ids::{RunId, Seq};
+use std::collections::VecDeque;
+
+/// What a durable append does.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Write { rows: Vec<(Seq, StoredRow)> },
+    Stage { run: RunId, part: u32, rows: Vec<StoredRow> },
+    Apply { versions: Vec<(Vec<RunId>, Seq)> },
+    Drop { run: RunId },
+}
+
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) ticket: u64,
+    /// The log holds it in this segment or a later one.
+    pub(super) log_from: u64,
+    pub(super) effect: Effect,
+    /// Bytes taken from the budget (memtables for a write, staged rows for a stage).
+    pub(super) reserved: usize,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Queue {
+    next_ticket: u64,
+    pending: VecDeque<Pending>,
+    pub(super) staged: Staged,
+    /// Bytes of `staged` in the budget.
+    pub(super) staged_bytes: usize,
+}
+
+impl Queue {
+    pub(super) fn new(staged: Staged, staged_bytes: usize) -> Self {
+        Self { next_ticket: 0, pending: VecDeque::new(), staged, staged_bytes }
+    }
+
+    /// Bytes of staged rows in the budget.
+    pub(super) fn staged_weight(&self) -> usize {
+        self.staged_bytes
+    }
+
+    pub(super) fn push(&mut self, log_from: u64, effect: Effect, reserved: usize) -> u64 {
+        self.next_ticket += 1;
+        self.pending.push_back(Pending { ticket: self.next_ticket, log_from, effect, reserved });
+        self.next_ticket
+    }
+
+    /// The oldest append up to `ticket` that has not taken effect. The log is durable in order: all of them are.
+    pub(super) fn pop_up_to(&mut self, ticket: u64) -> Option<Pending> {
+        self.pending.pop_front_if(|p| p.ticket <= ticket)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Whether an apply of this run is on its way.
+    pub(super) fn is_applying(&self, run: RunId) -> bool {
+        self.pending.iter().any(|p| match &p.effect {
+            Effect::Apply { versions } => versions.iter().any(|(runs, _)| runs.contains(&run)),
+            _ => false,
+        })
+    }
+
+    /// The first log segment that something in here needs; `u64::MAX` if nothing does.
+    pub(super) fn log_from(&self) -> u64 {
+        self.pending.iter().map(|p| p.log_from).min().unwrap_or(u64::MAX).min(self.staged.log_from())
+    }
+}

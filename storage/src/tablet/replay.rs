@@ -1,0 +1,83 @@
+//! What a log's records make of a manifest: the same as if they had never been in a memtable that was lost.
+
+use super::requests::{Requests, is_recent};
+use super::staging::{Staged, weight};
+use crate::format::{LogBody, LogRecord, Manifest, Remembered};
+use crate::memtable::Memtable;
+use common::ids::Seq;
+use common::time::Micros;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A tablet's state in memory after replay.
+#[derive(Debug)]
+pub(super) struct Replayed {
+    /// Rows above the manifest's flushed seq.
+    pub(super) memtable: Arc<Memtable>,
+    pub(super) staged: Staged,
+    pub(super) staged_bytes: usize,
+    /// Requests to copy to the new log, and the same as a book.
+    pub(super) remembered: Vec<Remembered>,
+    pub(super) requests: Requests,
+    pub(super) visible: Seq,
+    pub(super) highest: Micros,
+}
+
+impl Replayed {
+    /// Replays a tablet's records, given with their segments, over its manifest.
+    pub(super) fn new(manifest: &Manifest, records: Vec<(u64, LogRecord)>, now: Micros) -> Self {
+        let mut this = Self {
+            memtable: Memtable::new(),
+            staged: Staged::new(manifest.applied_runs.clone()),
+            staged_bytes: 0,
+            remembered: Vec::new(),
+            requests: Requests::default(),
+            visible: manifest.flushed,
+            highest: manifest.highest_timestamp,
+        };
+        for (segment, record) in records {
+            this.record(manifest, segment, record);
+        }
+        this.remembered.retain(|r| is_recent(r.timestamp, now));
+        // Restored ids are remembered for a whole minute more: longer never hurts.
+        this.remembered.iter().for_each(|r| this.requests.restore(r, Duration::ZERO));
+        this
+    }
+
+    fn record(&mut self, manifest: &Manifest, segment: u64, record: LogRecord) {
+        let above = record.last > manifest.flushed;
+        match record.body {
+            LogBody::Write { request, timestamp, refused, rows } => {
+                self.highest = self.highest.max(timestamp);
+                if let Some(request) = request {
+                    let total = (rows.len() + refused.len()) as u32;
+                    self.remembered.push(Remembered { request, first: record.first, rows: total, timestamp, refused });
+                }
+                // A batch enters a memtable whole: it is flushed whole or not at all.
+                if above {
+                    self.memtable.insert((record.first.0..).map(Seq).zip(rows), segment);
+                    self.visible = record.last;
+                }
+            }
+            LogBody::Stage { run, part, timestamp, rows } => {
+                self.highest = self.highest.max(timestamp);
+                if !self.staged.is_applied(run) {
+                    self.staged_bytes += weight(&rows);
+                    self.staged_bytes -= self.staged.add(run, part, rows, segment);
+                }
+            }
+            LogBody::Apply { runs } => {
+                let taken = self.staged.take(&runs);
+                self.staged_bytes -= taken.weight;
+                if above {
+                    self.memtable.insert(taken.rows.into_iter().map(|row| (record.last, row)), taken.log_from.min(segment));
+                    self.staged.remember(&runs, record.last);
+                    self.visible = record.last;
+                }
+            }
+            LogBody::DropStaged { run } => self.staged_bytes -= self.staged.take(&[run]).weight,
+            LogBody::Requests(remembered) => self.remembered.extend(remembered),
+            LogBody::ClosedTablet => {}
+        }
+    }
+}
