@@ -7,6 +7,8 @@ mod refuse;
 
 pub use parse::parse;
 
+pub(crate) use parse::of_yaml;
+
 use crate::fold::Rule;
 use crate::window::WindowSpec;
 use common::value::ValueType;

@@ -26,7 +26,8 @@ pub struct Facts<'a> {
     pub catalog: &'a Catalog,
     /// Compiled definitions by name; those of the catalog that decode.
     pub artifacts: &'a BTreeMap<String, Arc<Artifact>>,
-    /// The earliest event time of each raw table that has rows, as a value of its time column.
+    /// The earliest event time of each table that has rows, as a value of its time column: of raw tables, and of
+    /// derived ones without windows.
     pub earliest: &'a BTreeMap<TableId, Micros>,
     /// Windows that changes past the cursor reach, by (derived table, input); see [`Artifact::dirty`].
     pub pending: &'a BTreeMap<(TableId, TableId), RangeSet>,

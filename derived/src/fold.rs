@@ -8,7 +8,7 @@ mod part;
 mod rules;
 
 pub use part::Part;
-pub use rules::{MergeRules, Rule};
+pub use rules::{MergeColumn, MergeRules, Rule};
 
 use common::value::Value;
 

@@ -9,15 +9,21 @@
 //! `definition`, `template` → `document` → `compile` → `project` → `plan`; `document` → `due`, `explain`.
 
 pub mod bounds;
+pub mod compile;
 pub mod definition;
 pub mod document;
 pub mod due;
+pub mod explain;
 pub mod fold;
 mod graph;
+pub mod plan;
 pub mod problem;
+pub mod project;
 pub mod row_test;
 pub mod sql;
+mod template;
 pub mod window;
 
 pub use document::Artifact;
 pub use problem::Problem;
+pub use project::Project;

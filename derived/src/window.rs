@@ -179,6 +179,16 @@ impl Windows {
         }
     }
 
+    /// Whether a window may be shorter than a calendar day.
+    #[must_use]
+    pub fn is_below_a_day(&self) -> bool {
+        match self.every {
+            Every::Hour => true,
+            Every::Fixed(length) => length % DAY != 0,
+            _ => false,
+        }
+    }
+
     /// The IANA name of the zone.
     #[must_use]
     pub fn zone(&self) -> &'static str {

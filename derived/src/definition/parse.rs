@@ -83,8 +83,8 @@ fn check_strategy(d: &Definition) -> Result<(), Fault> {
             Err(("strategy", "strategy: append without a window is not built yet: add a window, or use replace".into()))
         }
         StrategySpec::Append if d.eager => Err(("eager", "eager: an appended window is first written when it is complete".into())),
-        StrategySpec::Merge(_) if d.key != super::KeySpec::default() => {
-            Err(("key", "key: a merge table's row key is strategy.merge.key: leave key out".into()))
+        StrategySpec::Merge(m) if !fits_merge(&d.key, &m.key) => {
+            Err(("key", "key: a merge table's row key is that of strategy.merge: name the same columns, or leave key out".into()))
         }
         StrategySpec::Merge(m) if m.key.is_empty() => Err(("strategy", "strategy: merge needs a key of at least one column".into())),
         StrategySpec::Merge(m) => match m.columns.iter().find(|(_, rule)| rule.needs_order() && m.order_by.is_none()) {
@@ -96,6 +96,18 @@ fn check_strategy(d: &Definition) -> Result<(), Fault> {
         },
         _ => Ok(()),
     }
+}
+
+/// Whether the row key, if one is given, has exactly the columns of the merge key.
+fn fits_merge(key: &super::KeySpec, merge: &[String]) -> bool {
+    let sorted = |names: &mut dyn Iterator<Item = &String>| {
+        let mut names: Vec<_> = names.map(|n| n.split_whitespace().next().unwrap_or_default().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let merge = sorted(&mut merge.iter());
+    let (parts, unique) = (sorted(&mut key.partition.iter().chain(&key.cluster)), sorted(&mut key.unique.iter()));
+    (parts.is_empty() || parts == merge) && (unique.is_empty() || unique == merge)
 }
 
 fn check_inputs(d: &Definition) -> Result<(), Fault> {
@@ -180,7 +192,7 @@ sql: revenue_daily.sql
             ("window: {every: fortnight}\ntime_column: day", "every 'fortnight'"),
             ("window: {every: day}", "time_column"),
             ("strategy: {merge: {key: [a], columns: {b: latest}}}", "order_by"),
-            ("strategy: {merge: {key: [a], columns: {b: min}}}\nkey: {partition: [a]}", "leave key out"),
+            ("strategy: {merge: {key: [a], columns: {b: min}}}\nkey: {partition: [b]}", "leave key out"),
         ] {
             let e = with(text).unwrap_err();
             assert!(e.message.contains(says), "{text}: {e}");

@@ -24,8 +24,8 @@ impl Inputs<'_> {
 
     fn first_window(&self, window: &OutputWindow, input: &Input) -> Option<Micros> {
         let time = input.time.as_ref()?;
-        let earliest = match self.states.get(&input.name) {
-            Some(state) => time.value(state.start?),
+        let earliest = match self.states.get(&input.name).and_then(|s| s.start) {
+            Some(start) => time.value(start),
             None => *self.facts.earliest.get(&self.facts.catalog.table(&input.name)?.id)?,
         };
         let reached = input.reach.dirty(&window.windows, &RangeSet::of(earliest, Micros(earliest.0.saturating_add(1))));

@@ -1,0 +1,77 @@
+//! What a definition reads: as the plan says, refined by its author.
+
+use super::Known;
+use super::output::Fault;
+use crate::bounds::{Bound, Edge, Reach, Span, Step, TimeMap};
+use crate::definition::{Definition, InputRule, Need};
+use crate::document::{Input, InputTime, OutputWindow};
+use common::time::parse_duration;
+use common::value::ValueType;
+use std::collections::BTreeMap;
+
+pub(super) fn all(
+    definition: &Definition, window: Option<&OutputWindow>, reads: &[&Known], mut found: BTreeMap<String, (Reach, String)>,
+) -> Result<Vec<Input>, Fault> {
+    if let Some(name) = definition.inputs.keys().find(|name| !reads.iter().any(|k| k.table.name == **name)) {
+        let names: Vec<_> = reads.iter().map(|k| k.table.name.as_str()).collect();
+        return Err(("inputs", format!("inputs: the SQL does not read '{name}'; it reads {}", names.join(", "))));
+    }
+    let of = |known: &&Known| {
+        let whole = || (Reach::All, "the table has no window: every change computes it anew".to_owned());
+        let found = found.remove(&known.table.name).unwrap_or_else(whole);
+        input(known, window, definition.inputs.get(&known.table.name), found)
+    };
+    reads.iter().map(of).collect()
+}
+
+fn input(known: &Known, window: Option<&OutputWindow>, rule: Option<&InputRule>, found: (Reach, String)) -> Result<Input, Fault> {
+    let time = time(known);
+    let (reach, why) = match (rule.filter(|r| r.back.is_some() || r.ahead.is_some()), window) {
+        (Some(rule), Some(window)) => declared(known, &time, window, rule)?,
+        _ => found,
+    };
+    let default = if reach.is_bounded() { Need::Complete } else { Need::Latest };
+    Ok(Input {
+        name: known.table.name.clone(),
+        derived: known.derived,
+        time,
+        need: rule.and_then(|r| r.need).unwrap_or(default),
+        on_change: rule.and_then(|r| r.on_change).unwrap_or_default(),
+        reach,
+        why,
+    })
+}
+
+fn time(known: &Known) -> Option<InputTime> {
+    let column = known.table.time_column.clone()?;
+    let part = known.table.key_part(&column).map(|(_, p)| p.codec.ty);
+    let ty = part.or_else(|| known.table.column(&column).map(|c| c.ty))?;
+    Some(InputTime { date: ty == ValueType::Date, windows: known.windows.clone(), column })
+}
+
+/// The author's promise that a window needs no more than this around it.
+fn declared(known: &Known, time: &Option<InputTime>, window: &OutputWindow, rule: &InputRule) -> Result<(Reach, String), Fault> {
+    let Some(time) = time else {
+        return Err(("inputs", format!("inputs: '{}' has no time column, so back and ahead mean nothing: remove them", known.table.name)));
+    };
+    let micros = |text: &Option<String>| {
+        let length = text.as_deref().map_or(Ok(std::time::Duration::ZERO), parse_duration).map_err(|e| ("inputs", e))?;
+        i64::try_from(length.as_micros()).map_err(|_| ("inputs", "inputs: back and ahead are at most 290,000 years".to_owned()))
+    };
+    let bound = |edge, by: i64| {
+        let map = if by == 0 { TimeMap::identity() } else { TimeMap(vec![Step::Shift(by)]) };
+        Some(Bound { map, ..Bound::plain(edge, time.date && window.date) })
+    };
+    let (back, ahead) = (micros(&rule.back)?, micros(&rule.ahead)?);
+    let span = Span { map: TimeMap::identity(), lower: bound(Edge::Start, -back), upper: bound(Edge::End, ahead) };
+    let text = |d: &Option<String>| d.clone().unwrap_or_else(|| "0s".into());
+    let why = format!("declared: from {} before the window to {} after it", text(&rule.back), text(&rule.ahead));
+    Ok((Reach::Window(vec![span]), why))
+}
+
+/// What an author should know of how inputs are read.
+pub(super) fn warnings(window: Option<&OutputWindow>, inputs: &[Input]) -> Vec<String> {
+    let Some(_) = window else { return Vec::new() };
+    let unbounded = inputs.iter().filter(|i| !i.reach.is_bounded() && i.on_change == crate::definition::OnChange::Exact);
+    unbounded.map(|i| format!("{}: {}; inputs.{}: {{back, ahead}} or on_change: ignore narrow it", i.name, i.why, i.name)).collect()
+}
