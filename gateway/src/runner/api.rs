@@ -1,5 +1,7 @@
 //! What the REST routes of derived tables call.
 
+pub use super::apply::{Finding, apply, validate};
+
 use super::{Runner, Status};
 use crate::cluster::{Cluster, near};
 use common::catalog::Definition;

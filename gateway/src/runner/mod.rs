@@ -3,9 +3,10 @@
 //! Everything durable about a derived table is in the catalog and in the table itself; a runner can be stopped at any
 //! moment and another one, or several at once, go on. Parts, one way: `query`, `stored`, `records`, `staging`,
 //! `failures` → `difference`, `merge` → `parts`, `base`, `changes`, `claims` → `compute`, `execute`, `facts` →
-//! `status` → `scheduler`, `outbox` → [`Runner`] → `api`.
+//! `status` → `scheduler`, `outbox`, `apply` → [`Runner`] → `api`.
 
 pub mod api;
+mod apply;
 mod base;
 mod changes;
 mod claims;
@@ -23,6 +24,8 @@ mod scheduler;
 mod staging;
 mod status;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use status::{FailureStatus, RunStatus, RunningStatus, Status, TableStatus, WaitStatus};
 

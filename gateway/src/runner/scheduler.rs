@@ -127,13 +127,12 @@ impl Scheduler {
         self.start(&snapshot, &decisions);
         self.move_cursors(&snapshot, &decisions).await;
         let running = self.running.iter().map(|(name, (_, r))| (name.clone(), r.clone())).collect();
-        let retries = snapshot.artifacts.values().map(|a| (a.name.clone(), a.timing.retries)).collect();
         let sources = Sources {
             as_of: snapshot.as_of,
             catalog: &snapshot.catalog,
             decisions: &decisions,
             failures: &failures,
-            retries: &retries,
+            artifacts: &snapshot.artifacts,
             running: &running,
             last: &self.last,
             broken: &snapshot.broken,

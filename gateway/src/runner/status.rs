@@ -1,12 +1,14 @@
 //! What people and programs see of the runner.
 
 use super::outbox::windows_json;
-use common::catalog::{Catalog, RunRecord};
+use common::catalog::{Catalog, Published, RunRecord};
 use common::time::Micros;
 use common::version::RangeSet;
+use derived::Artifact;
 use derived::due::{Decision, Failure};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -169,8 +171,8 @@ pub struct Sources<'a> {
     pub decisions: &'a [Decision],
     /// All that are known.
     pub failures: &'a [Failure],
-    /// Attempts after a failed one, by table name.
-    pub retries: &'a HashMap<String, u32>,
+    /// Definitions by name.
+    pub artifacts: &'a BTreeMap<String, Arc<Artifact>>,
     /// Runs under way, by table name.
     pub running: &'a HashMap<String, Running>,
     /// The last run of each table, by its name.
@@ -186,18 +188,24 @@ impl Sources<'_> {
         let mut tables: Vec<_> = self.catalog.definitions.iter().map(|d| self.table(&d.name)).collect();
         tables.sort_by(|a, b| a.table.cmp(&b.table));
         let fresh = tables.iter().all(|t| t.state == "fresh");
-        let settled = tables.iter().all(|t| t.running.is_none()) && self.decisions.iter().all(|d| self.is_settled(d));
+        let settled = self.running.is_empty() && self.decisions.iter().all(|d| self.is_settled(d));
         Status { fresh, settled: fresh || settled, as_of: self.as_of, tables }
     }
 
+    /// Whether nothing becomes of what is due by itself: no run is planned, claimed elsewhere or only a matter of time.
     fn is_settled(&self, decision: &Decision) -> bool {
-        let given_up = self.failures_of(&decision.table).filter(|f| f.attempts > self.retries_of(&decision.table));
-        let given_up = given_up.fold(RangeSet::empty(), |all, f| all.union(&f.windows));
-        self.is_paused(&decision.table) || (decision.runs.is_empty() && decision.due.subtract(&given_up).is_empty())
+        let Some(artifact) = self.artifacts.get(&decision.table) else { return true };
+        let claimed = self.published(&decision.table).is_some_and(|p| !p.claimed.is_empty());
+        if decision.due.is_empty() || self.is_paused(&decision.table) {
+            return !claimed;
+        }
+        let tried_again = self.failures_of(&decision.table).any(|f| f.attempts <= artifact.timing.retries);
+        let rests = artifact.timing.min_interval.is_some() || artifact.timing.repair_interval.is_some();
+        decision.runs.is_empty() && !claimed && !tried_again && !rests
     }
 
-    fn retries_of(&self, table: &str) -> u32 {
-        self.retries.get(table).copied().unwrap_or_default()
+    fn published(&self, table: &str) -> Option<&Published> {
+        self.catalog.published(self.catalog.definition(table)?.table)
     }
 
     fn failures_of(&self, table: &str) -> impl Iterator<Item = &Failure> {
@@ -211,7 +219,7 @@ impl Sources<'_> {
 
     fn table(&self, name: &str) -> TableStatus {
         let decision = self.decisions.iter().find(|d| d.table == name);
-        let published = self.catalog.definition(name).and_then(|d| self.catalog.published(d.table));
+        let published = self.published(name);
         let due = decision.map(|d| d.due.clone()).unwrap_or_default();
         TableStatus {
             table: name.to_owned(),
