@@ -1,7 +1,8 @@
 //! Splits a batch of rows by tablet and sends the pieces.
 //!
-//! The rule: a piece is sent again only under its own request id, until its outcome is known. Rows are cut into
-//! new pieces only while it is certain that they were not written.
+//! The rules: a piece is sent again only under its own request id, until its outcome is known. Rows are cut into
+//! new pieces only while it is certain that they were not written. Pieces of one tablet go one after the other, so
+//! that of two changes to one row the later one wins.
 
 use super::Cluster;
 use super::call::{TRY_FOR, may_pass};
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 /// Bytes of a piece, above which it is cut: several then travel at once, and none nears the message limit.
 const PIECE_BYTES: usize = 4 << 20;
-/// Pieces of one batch under way at a time.
+/// Tablets that one batch is sent to at a time.
 const AT_ONCE: usize = 8;
 /// One attempt to send a piece.
 const ATTEMPT: Duration = Duration::from_secs(30);
@@ -42,9 +43,9 @@ pub(super) async fn write(cluster: &Cluster, table: &Table, rows: Vec<RowMutatio
     let mut patience = Patience::of(TRY_FOR);
     loop {
         let pieces = cut(cluster, table, &rows, &results, internal)?;
-        let sent = stream::iter(pieces).map(|p| deliver(cluster, table, p)).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+        let sent = stream::iter(pieces).map(|p| deliver_in_order(cluster, table, p)).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
         let mut refused = None;
-        for (rows, outcome) in sent {
+        for (rows, outcome) in sent.into_iter().flatten() {
             settle(&mut results, &rows, outcome, &mut refused);
         }
         let Some(error) = refused else { return finish(results) };
@@ -59,8 +60,8 @@ fn finish(results: Results) -> Result<Vec<Result<Committed>>> {
     results.into_iter().map(|r| r.ok_or_else(|| Error::internal("a row without a result"))).collect()
 }
 
-/// The rows without a result, cut by tablet and size, under new request ids.
-fn cut(cluster: &Cluster, table: &Table, rows: &[RowMutation], results: &Results, internal: bool) -> Result<Vec<Piece>> {
+/// The rows without a result, by tablet and cut by size, under new request ids.
+fn cut(cluster: &Cluster, table: &Table, rows: &[RowMutation], results: &Results, internal: bool) -> Result<Vec<Vec<Piece>>> {
     let view = cluster.view();
     let mut by_tablet: BTreeMap<TabletId, Vec<usize>> = BTreeMap::new();
     for (i, row) in rows.iter().enumerate().filter(|(i, _)| results[*i].is_none()) {
@@ -76,11 +77,7 @@ fn cut(cluster: &Cluster, table: &Table, rows: &[RowMutation], results: &Results
             internal,
         },
     };
-    Ok(by_tablet
-        .iter()
-        .flat_map(|(&t, all)| pieces_of(rows, all).into_iter().map(move |some| (t, some)))
-        .map(|(t, s)| piece(t, s))
-        .collect())
+    Ok(by_tablet.iter().map(|(&t, all)| pieces_of(rows, all).into_iter().map(|some| piece(t, some)).collect()).collect())
 }
 
 /// Cuts `indices` so that no piece is much above its limits; a row is never cut.
@@ -99,6 +96,20 @@ pub(super) fn pieces_of<'a>(rows: &[RowMutation], mut indices: &'a [usize]) -> V
         indices = rest;
     }
     pieces
+}
+
+/// Sends the pieces of one tablet. Those behind one that was not written wait for another round.
+async fn deliver_in_order(cluster: &Cluster, table: &Table, pieces: Vec<Piece>) -> Vec<(Vec<usize>, Result<WriteResponse>)> {
+    let mut outcomes = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let outcome = deliver(cluster, table, piece).await;
+        let stop = outcome.1.as_ref().is_err_and(Error::is_retryable);
+        outcomes.push(outcome);
+        if stop {
+            break;
+        }
+    }
+    outcomes
 }
 
 /// Sends a piece until its outcome is known or the patience is at its end. A retryable error means: surely not written.

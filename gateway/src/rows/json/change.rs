@@ -29,6 +29,8 @@ pub struct Change {
 pub enum Delete {
     /// `"row"`: all of it.
     Whole(Whole),
+    /// `true`: all of it.
+    All(bool),
     /// Some of it.
     Some(DeleteSome),
 }
@@ -91,7 +93,11 @@ impl JsonRows {
     }
 
     fn deletes(&self, delete: &Delete) -> Result<Vec<Mutation>> {
-        let Delete::Some(some) = delete else { return Ok(vec![Mutation::DeleteRow]) };
+        let some = match delete {
+            Delete::Whole(Whole::Row) | Delete::All(true) => return Ok(vec![Mutation::DeleteRow]),
+            Delete::All(false) => return Err(Error::invalid("'delete' is false: leave it out")),
+            Delete::Some(some) => some,
+        };
         let time = |text: &Option<String>, open| text.as_deref().map_or(Ok(open), |t| Micros::parse(t).map_err(Error::invalid));
         let timestamps = TimeRange { start: time(&some.from, Micros::MIN)?, end: time(&some.to, Micros::MAX)? };
         if timestamps != TimeRange::ALL && some.columns.is_empty() {

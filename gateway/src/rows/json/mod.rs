@@ -15,9 +15,11 @@ pub use output::Shape;
 
 use crate::cluster::near;
 use bytes::Bytes;
+use common::ids::FamilyId;
 use common::row::{Columns, Row, RowMutation};
 use common::schema::{StoredQualifier, Table};
 use common::{Error, Result};
+use datafusion::common::utils::datafusion_strsim::levenshtein;
 use input::Object;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -84,7 +86,7 @@ impl JsonRows {
         output::write(&self.table, row, shape, out)
     }
 
-    /// What a read fetches for these names: declared columns, families, undeclared attributes. Key parts are always there.
+    /// What a read fetches for these names: declared columns, families, undeclared attributes, `family:qualifier`. Key parts are always there.
     ///
     /// # Errors
     /// `InvalidArgument` for a name that the table cannot have, with near ones.
@@ -95,12 +97,25 @@ impl JsonRows {
                 wanted.push((column.family, Some(column.stored())));
             } else if let Some(family) = self.table.family(name).filter(|f| !f.hidden) {
                 wanted.push((family.id, None));
+            } else if let Some((family, qualifier)) = name.split_once(':').filter(|(f, _)| self.table.family(f).is_some()) {
+                let (family, stored) = self.table.stored_name(family, qualifier.as_bytes())?;
+                wanted.push((family, Some(stored)));
             } else if !self.roles.contains_key(name) && (name != Table::ROW_KEY || !self.table.key.is_empty()) {
-                let family = self.table.undeclared.ok_or_else(|| self.unknown(name))?;
-                wanted.push((family, Some(named(name))));
+                wanted.push((self.attribute(name)?, Some(named(name))));
             }
         }
         Ok(Columns::Some(wanted))
+    }
+
+    /// The family of an undeclared attribute that is asked for. A name one letter off a declared column is taken for a mistake.
+    fn attribute(&self, name: &str) -> Result<FamilyId> {
+        let family = self.table.undeclared.ok_or_else(|| self.unknown(name))?;
+        let alike = |other: &&String| name.len() > 3 && levenshtein(other, name) == 1;
+        let Some(meant) = self.roles.keys().find(alike) else { return Ok(family) };
+        let attrs = self.table.family_by_id(family).map_or("", |f| f.name.as_str());
+        Err(Error::invalid(format!(
+            "no column is called '{name}': did you mean '{meant}'? An undeclared attribute of that name is '{attrs}:{name}'"
+        )))
     }
 
     fn unknown(&self, name: &str) -> Error {

@@ -1,0 +1,122 @@
+//! REST: one file a resource, all described by `/openapi.json` and browsable at `/docs`.
+//!
+//! Every error is a problem document. Parts, one way: `problem`, `lines`, `page`, `encode` → `extract`, `query` →
+//! the resources → [`router`].
+
+mod derived;
+mod encode;
+mod extract;
+mod health;
+mod ingest;
+mod lines;
+mod mutate;
+mod page;
+mod problem;
+mod query;
+#[cfg(test)]
+mod query_tests;
+mod rows;
+mod sql;
+mod tables;
+
+use crate::cluster::Cluster;
+use crate::runner::Runner;
+use crate::sql::Sql;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::map_response;
+use axum::routing::{get, post, put};
+use common::schema::{Table, TableKind};
+use common::{Error, Result};
+pub use problem::Problem;
+use std::sync::Arc;
+use utoipa::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+/// What handlers share.
+pub struct App {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    /// Its SQL.
+    pub sql: Arc<Sql>,
+    /// The runner of derived tables, if this gateway has one.
+    pub runner: Option<Arc<Runner>>,
+}
+
+impl App {
+    /// A table that clients may write.
+    fn writable(&self, name: &str) -> Result<Arc<Table>> {
+        let table = self.cluster.table(name)?;
+        match table.kind {
+            TableKind::Raw => Ok(table),
+            TableKind::Derived => Err(Error::refused(format!("'{name}' is a derived table: only its runs write it; write what it reads"))),
+            TableKind::System => Err(Error::refused(format!("'{name}' is a system table: only Stele writes it"))),
+        }
+    }
+}
+
+/// The description of all routes.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Stele", description = "A wide-column store on object storage that keeps derived tables up to date."),
+    paths(
+        tables::create, tables::list, tables::get, tables::delete, tables::set_watermark,
+        rows::one, rows::range, mutate::mutate, ingest::ingest, ingest::open, ingest::close,
+        sql::run,
+        derived::list, derived::get, derived::runs, derived::validate, derived::apply, derived::run, derived::pause, derived::resume,
+        health::health, health::ready, health::cluster,
+    ),
+    tags(
+        (name = "tables", description = "Tables and their watermarks"),
+        (name = "rows", description = "Reading and writing rows, typed by their table's schema"),
+        (name = "sql", description = "Queries over all tables"),
+        (name = "derived", description = "Tables that are defined by SQL and kept up to date"),
+        (name = "cluster", description = "Health and layout"),
+    )
+)]
+struct Api;
+
+/// All routes.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/tables", post(tables::create).get(tables::list))
+        .route("/v1/tables/{table}", get(tables::get).delete(tables::delete))
+        .route("/v1/tables/{table}/watermark", put(tables::set_watermark))
+        .route("/v1/tables/{table}/row", get(rows::one))
+        .route("/v1/tables/{table}/rows", get(rows::range).post(mutate::mutate))
+        .route("/v1/tables/{table}/ingest", post(ingest::ingest).layer(DefaultBodyLimit::disable()))
+        .route("/v1/tables/{table}/ingests/{ingest}", put(ingest::open).delete(ingest::close))
+        .route("/v1/sql", post(sql::run))
+        .route("/v1/derived", get(derived::list))
+        .route("/v1/derived/validate", post(derived::validate))
+        .route("/v1/derived/apply", post(derived::apply))
+        .route("/v1/derived/{table}", get(derived::get))
+        .route("/v1/derived/{table}/runs", get(derived::runs))
+        .route("/v1/derived/{table}/run", post(derived::run))
+        .route("/v1/derived/{table}/pause", post(derived::pause))
+        .route("/v1/derived/{table}/resume", post(derived::resume))
+        .route("/v1/cluster", get(health::cluster))
+        .route("/healthz", get(health::health))
+        .route("/readyz", get(health::ready))
+        .with_state(app)
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", Api::openapi()))
+        .fallback(async || StatusCode::NOT_FOUND)
+        .layer(map_response(problem::normalise))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described() {
+        let api = serde_json::to_value(Api::openapi()).unwrap();
+        let paths = api["paths"].as_object().unwrap();
+        for path in ["/v1/tables/{table}/rows", "/v1/tables/{table}/ingest", "/v1/sql", "/v1/derived/{table}/run", "/readyz"] {
+            assert!(paths.contains_key(path), "{path}");
+        }
+        assert_eq!(paths.len(), 19);
+        assert!(api["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
+    }
+}

@@ -1,0 +1,77 @@
+use crate::cluster::Cluster;
+use crate::rest::{App, router};
+use crate::runner::Runner;
+use crate::sql::Sql;
+use common::config::GatewayConfig;
+use common::time::SharedClock;
+use common::{Error, Result};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long requests under way may take to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A running gateway.
+pub struct Gateway {
+    address: SocketAddr,
+    stop: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+    /// Stops when dropped.
+    runner: Option<Arc<Runner>>,
+}
+
+impl Gateway {
+    /// Connects to the cluster, listens for HTTP and, if the configuration says so, runs derived tables.
+    ///
+    /// # Errors
+    /// `Unavailable` if no master answers within 30 s or the address is taken.
+    pub async fn start(config: GatewayConfig, clock: SharedClock) -> Result<Self> {
+        let cluster = Cluster::connect(&config.masters, clock).await?;
+        let sql = Sql::new(cluster.clone())?;
+        let unable = |e| Error::unavailable(format!("cannot listen on {}: {e}", config.listen));
+        let listener = TcpListener::bind(config.listen).await.map_err(unable)?;
+        let address = listener.local_addr().map_err(unable)?;
+        let name = config.name.unwrap_or_else(|| address.to_string());
+        let runner = config.runs.then(|| Runner::start(cluster.clone(), sql.clone(), name));
+        let app = Arc::new(App { cluster, sql, runner: runner.clone() });
+        let stop = CancellationToken::new();
+        let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let server = tokio::spawn(server.into_future());
+        Ok(Self { address, stop, server, runner })
+    }
+
+    /// Where its HTTP listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The runner of derived tables, if it has one.
+    #[must_use]
+    pub fn runner(&self) -> Option<&Arc<Runner>> {
+        self.runner.as_ref()
+    }
+
+    /// Takes no more requests, ends those under way, five seconds long, and stops.
+    ///
+    /// # Errors
+    /// `Internal` if the server had failed before.
+    pub async fn shutdown(self) -> Result<()> {
+        self.stop.cancel();
+        let abort = self.server.abort_handle();
+        match tokio::time::timeout(DRAIN, self.server).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(e))) => Err(Error::internal(format!("the HTTP server failed: {e}"))),
+            Ok(Err(e)) => Err(Error::internal(format!("the HTTP server ended: {e}"))),
+            // A client that holds its request open cannot hold the process.
+            Err(_) => {
+                abort.abort();
+                Ok(())
+            }
+        }
+    }
+}
