@@ -6,9 +6,11 @@ use crate::project::{Definitions, Project};
 use crate::sql;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use common::time::Micros;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -57,10 +59,16 @@ pub enum DerivedCommand {
         #[command(flatten)]
         url: UrlArgs,
     },
-    /// Compute a table anew, whatever is due.
+    /// Compute a table anew, or some of its times.
     Run {
         /// dataset.name
         table: String,
+        /// From here on [default: the beginning].
+        #[arg(long, value_parser = Micros::parse, value_name = "TIME")]
+        from: Option<Micros>,
+        /// Before this [default: the end].
+        #[arg(long, value_parser = Micros::parse, value_name = "TIME")]
+        to: Option<Micros>,
         #[command(flatten)]
         url: UrlArgs,
     },
@@ -139,8 +147,8 @@ struct Tables<T> {
 #[derive(Debug, Deserialize)]
 struct Finding {
     name: String,
-    #[serde(default)]
-    status: Option<String>,
+    /// `created`, `changed`, `updated` or `unchanged`.
+    status: String,
     #[serde(default)]
     warnings: Vec<String>,
 }
@@ -150,17 +158,20 @@ pub async fn run(command: DerivedCommand) -> Result<ExitCode> {
     match command {
         DerivedCommand::Validate { dir, url } => {
             let found = send(&Client::new(&url.url)?, "validate", &Project::folder(&dir)?.definitions()?).await?;
-            report(&found, "valid");
+            report(&found, "valid, apply: ");
         }
         DerivedCommand::Apply { dir, url } => {
             let found = send(&Client::new(&url.url)?, "apply", &Project::folder(&dir)?.definitions()?).await?;
-            report(&found, "applied");
+            report(&found, "");
         }
         DerivedCommand::Status { tables, wait, url } => return show_status(&Client::new(&url.url)?, &tables, wait).await,
         DerivedCommand::Runs { table, limit, url } => runs(&Client::new(&url.url)?, table.as_deref(), limit).await?,
-        DerivedCommand::Run { table, url } => order(&url, &table, "run", "is due again").await?,
-        DerivedCommand::Pause { table, url } => order(&url, &table, "pause", "rests").await?,
-        DerivedCommand::Resume { table, url } => order(&url, &table, "resume", "runs again").await?,
+        DerivedCommand::Run { table, from, to, url } => {
+            let range = json!({ "from": from.map(Micros::to_rfc3339), "to": to.map(Micros::to_rfc3339) });
+            order(&url, &table, "run", &range, "is due again").await?;
+        }
+        DerivedCommand::Pause { table, url } => order(&url, &table, "pause", &json!({}), "rests").await?,
+        DerivedCommand::Resume { table, url } => order(&url, &table, "resume", &json!({}), "runs again").await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -219,13 +230,13 @@ async fn wait_logged(client: &Client, status: &Status) -> Result<()> {
 }
 
 async fn send(client: &Client, verb: &str, files: &Definitions) -> Result<Vec<Finding>> {
-    let answer: Tables<Finding> = client.put_json(Method::POST, &["derived", verb], &serde_json::json!({ "files": files })).await?;
+    let answer: Tables<Finding> = client.put_json(Method::POST, &["derived", verb], &json!({ "files": files })).await?;
     Ok(answer.tables)
 }
 
-fn report(found: &[Finding], otherwise: &str) {
+fn report(found: &[Finding], prefix: &str) {
     for table in found {
-        println!("{}: {}", table.name, table.status.as_deref().unwrap_or(otherwise));
+        println!("{}: {prefix}{}", table.name, table.status);
         for warning in &table.warnings {
             println!("  warning: {warning}");
         }
@@ -277,9 +288,9 @@ async fn runs(client: &Client, table: Option<&str>, limit: u32) -> Result<()> {
     Ok(())
 }
 
-async fn order(url: &UrlArgs, table: &str, verb: &str, outcome: &str) -> Result<()> {
+async fn order(url: &UrlArgs, table: &str, verb: &str, body: &Value, outcome: &str) -> Result<()> {
     let client = Client::new(&url.url)?;
-    client.done(client.request(Method::POST, &["derived", table, verb])).await?;
+    client.done(client.request(Method::POST, &["derived", table, verb]).json(body)).await?;
     println!("{table} {outcome}");
     Ok(())
 }

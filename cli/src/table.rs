@@ -97,10 +97,10 @@ pub async fn spec(client: &Client, table: &str) -> Result<TableSpec> {
 
 async fn list(client: &Client) -> Result<Grid> {
     let found: Value = client.get(&["tables"]).await?;
-    let mut grid = Grid::with(&["table", "kind", "key"]);
+    let mut grid = Grid::with(&["table", "kind", ">tablets", "complete until", "key"]);
     for table in found["tables"].as_array().into_iter().flatten() {
         let text = |name: &str| table[name].as_str().unwrap_or_default().to_owned();
-        grid.push(vec![text("name"), text("kind"), key_text(table)]);
+        grid.push(vec![text("name"), text("kind"), table["tablets"].to_string(), text("watermark"), key_text(table)]);
     }
     Ok(grid)
 }
