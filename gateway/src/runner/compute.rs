@@ -4,15 +4,21 @@ use super::execute::Work;
 use super::merge::Parts;
 use super::parts::PartsEncoder;
 use super::query::{self, Restriction};
-use crate::rows::arrow::{Encoder, OutputRow};
+use super::records::holds;
+use crate::rows::arrow::{Encoder, OutputRow, TypedColumn, instant, time_type};
 use bytes::Bytes;
 use common::schema::Table;
 use common::time::{Micros, TimeRange};
 use common::{Error, Result};
+use datafusion::arrow::array::BooleanArray;
+use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
-use derived::document::{Artifact, Strategy};
+use derived::document::{Artifact, Query, Strategy};
 use std::collections::{BTreeMap, HashMap};
+
+/// Queries of one run at most, unless its table means the union of its pieces.
+const MAX_QUERIES: usize = 2;
 
 /// What a run's SQL gave.
 pub struct Computed {
@@ -39,17 +45,44 @@ pub enum Rows {
 pub async fn compute(context: &SessionContext, work: &Work) -> Result<Computed> {
     let mut sink = Sink::of(work);
     let (mut rows_read, mut rows_given) = (0, 0);
-    for query in work.artifact.queries(work.plan.range) {
+    for query in queries(work) {
         let plan = query::plan(context, &query.sql).await?;
         let plan = query::restrict_inputs(plan, &restrictions(work, query.windows))?;
         let output = query::run(context, plan).await?;
         rows_read += output.rows_read;
-        rows_given += output.batches.iter().map(|b| b.num_rows() as u64).sum::<u64>();
-        test(&work.artifact, &output.batches)?;
+        let batches = wanted(work, query.windows, output.batches)?;
+        rows_given += batches.iter().map(|b| b.num_rows() as u64).sum::<u64>();
+        test(&work.artifact, &batches)?;
         let piece = query.windows.map_or(TimeRange::ALL, |(start, end)| TimeRange { start, end });
-        output.batches.iter().try_for_each(|batch| sink.push(batch, piece))?;
+        batches.iter().try_for_each(|batch| sink.push(batch, piece))?;
     }
     Ok(Computed { rows: sink.finish()?, rows_read, rows_given })
+}
+
+/// The queries of a work. Many scattered windows are cut out of one query over all that lies between them: each query
+/// may have to read its inputs in full.
+fn queries(work: &Work) -> Vec<Query> {
+    let Some(windows) = &work.ranges else { return work.artifact.queries(None) };
+    let per_window = work.artifact.window.as_ref().is_some_and(|w| w.per_window);
+    match windows.ranges() {
+        [first, .., last] if !per_window && windows.ranges().len() > MAX_QUERIES => work.artifact.queries(Some((first.0, last.1))),
+        ranges => ranges.iter().flat_map(|range| work.artifact.queries(Some(*range))).collect(),
+    }
+}
+
+/// The rows of a query's output that lie in the windows to compute, or in none (which fails the run later).
+fn wanted(work: &Work, queried: Option<(Micros, Micros)>, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    let (Some(windows), Some(window), Some((start, end))) = (&work.ranges, &work.artifact.window, queried) else { return Ok(batches) };
+    if windows.covers(start, end) {
+        return Ok(batches);
+    }
+    let keep = |batch: RecordBatch| {
+        let times = TypedColumn::of(&batch, &window.time_column, time_type(window), 1)?;
+        let at = |row| times.value(row).and_then(|v| instant(window, &v));
+        let mask: BooleanArray = (0..batch.num_rows()).map(|row| Some(at(row).is_none_or(|at| holds(windows, at)))).collect();
+        filter_record_batch(&batch, &mask).map_err(|e| Error::internal(format!("an output cannot be cut to its windows: {e}")))
+    };
+    batches.into_iter().map(keep).collect()
 }
 
 /// What some windows read of each input, where that is not everything.

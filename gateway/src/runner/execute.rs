@@ -51,7 +51,9 @@ pub struct Work {
     pub table: Arc<Table>,
     /// The version that the decision saw.
     pub seen: Seq,
-    /// What to compute, and why.
+    /// What to compute; `None`: the table has no windows.
+    pub ranges: Option<RangeSet>,
+    /// Why, and how; its range is one of those.
     pub plan: PlannedRun,
     /// The inputs at fixed versions.
     pub inputs: Vec<PinnedInput>,
@@ -72,7 +74,7 @@ impl Work {
     /// The windows it computes; everything for a table without windows.
     #[must_use]
     pub fn windows(&self) -> RangeSet {
-        self.plan.range.map_or_else(RangeSet::all, |(s, e)| RangeSet::of(s, e))
+        self.ranges.clone().unwrap_or_else(RangeSet::all)
     }
 }
 
@@ -136,7 +138,7 @@ impl Executor {
         RunRecord {
             table: work.table.name.clone(),
             reason: work.plan.reason.into(),
-            windows: if work.plan.range.is_some() { work.windows() } else { RangeSet::empty() },
+            windows: work.ranges.clone().unwrap_or_default(),
             inputs: work.inputs.iter().map(input).collect(),
             mixed_with: work.plan.mixed_with.clone(),
             fingerprint: work.fingerprint.clone(),

@@ -24,15 +24,15 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Failures {
     known: Vec<Known>,
-    suspects: Vec<(TableId, (Micros, Micros))>,
+    suspects: Vec<(TableId, RangeSet)>,
 }
 
 /// A run that failed.
 pub struct FailedRun<'a> {
     /// Its table.
     pub table: TableId,
-    /// Its windows, if there are any.
-    pub range: Option<(Micros, Micros)>,
+    /// What it computed; everything for a table without windows.
+    pub computed: RangeSet,
     /// How the table is cut.
     pub windows: Option<&'a Windows>,
     /// Of the definition it computed.
@@ -49,48 +49,45 @@ impl Failures {
     }
 
     /// A run of these windows was published.
-    pub fn succeeded(&mut self, table: TableId, range: Option<(Micros, Micros)>) {
-        let done = as_set(range);
+    pub fn succeeded(&mut self, table: TableId, done: &RangeSet) {
         for known in self.known.iter_mut().filter(|k| k.failure.table == table) {
-            known.failure.windows = known.failure.windows.subtract(&done);
+            known.failure.windows = known.failure.windows.subtract(done);
         }
         self.known.retain(|k| !k.failure.windows.is_empty());
-        self.suspects.retain(|(t, (s, e))| *t != table || !done.covers(*s, *e));
+        self.clear_suspects(table, done);
     }
 
     /// A run failed.
     pub fn failed(&mut self, run: &FailedRun<'_>, error: &Error, at: Micros) {
-        let several = run.range.and_then(|range| halves(run.windows?, range));
-        if let (Some(halves), false) = (several, is_passing(error)) {
-            self.forget_suspects(run);
+        self.clear_suspects(run.table, &run.computed);
+        let passes = is_passing(error);
+        if let Some(halves) = run.windows.filter(|_| !passes).and_then(|windows| halves(windows, &run.computed)) {
             self.suspects.extend(halves.map(|half| (run.table, half)));
             return;
         }
-        self.forget_suspects(run);
-        let windows = as_set(run.range);
-        let (same, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.known).into_iter().partition(|k| k.failure.table == run.table && k.failure.windows == windows);
+        let is_same = |k: &Known| k.failure.table == run.table && k.failure.windows == run.computed;
+        let (same, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.known).into_iter().partition(is_same);
         self.known = others;
         // What passes by itself is no reason to give up.
         let before = same.iter().map(|k| k.failure.attempts).max().unwrap_or(0);
-        let attempts = if is_passing(error) { before } else { before + 1 };
-        let failure = Failure { table: run.table, windows, attempts, at, error: error.message.clone() };
+        let attempts = if passes { before } else { before + 1 };
+        let failure = Failure { table: run.table, windows: run.computed.clone(), attempts, at, error: error.message.clone() };
         self.known.push(Known { failure, fingerprint: run.fingerprint.to_owned(), forced: run.forced });
     }
 
-    fn forget_suspects(&mut self, run: &FailedRun<'_>) {
-        let range = as_set(run.range);
-        self.suspects.retain(|(t, (s, e))| *t != run.table || !range.covers(*s, *e));
+    fn clear_suspects(&mut self, table: TableId, done: &RangeSet) {
+        for (_, suspect) in self.suspects.iter_mut().filter(|(t, _)| *t == table) {
+            *suspect = suspect.subtract(done);
+        }
+        self.suspects.retain(|(_, suspect)| !suspect.is_empty());
     }
 
-    /// The part of a planned range to run first: what is not suspect, else one suspect piece.
+    /// The part of planned windows to run first: what is not suspect, else one suspect piece.
     #[must_use]
-    pub fn narrow(&self, table: TableId, range: (Micros, Micros)) -> (Micros, Micros) {
-        let planned = RangeSet::of(range.0, range.1);
-        let of_table = || self.suspects.iter().filter(|(t, _)| *t == table).map(|(_, r)| RangeSet::of(r.0, r.1).intersect(&planned));
+    pub fn narrow(&self, table: TableId, planned: &RangeSet) -> RangeSet {
+        let of_table = || self.suspects.iter().filter(|(t, _)| *t == table).map(|(_, suspect)| suspect.intersect(planned));
         let good = of_table().fold(planned.clone(), |left, suspect| left.subtract(&suspect));
-        let first = |set: RangeSet| set.ranges().first().copied();
-        first(good).or_else(|| of_table().find_map(first)).unwrap_or(range)
+        if good.is_empty() { of_table().find(|suspect| !suspect.is_empty()).unwrap_or(good) } else { good }
     }
 
     /// Inputs of these windows have changed: their failures are worth another attempt.
@@ -117,21 +114,23 @@ impl Failures {
     }
 }
 
-/// Whether an error says nothing of the run itself, only of the cluster at that time.
-#[must_use]
-pub fn is_passing(error: &Error) -> bool {
-    error.is_retryable() || matches!(error.kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::SnapshotTooOld)
+/// Whether an error says nothing of the run itself, only of the cluster at that time. A lack of memory is no such: fewer
+/// windows at once may fit.
+fn is_passing(error: &Error) -> bool {
+    use ErrorKind::{DeadlineExceeded, Fenced, NotMine, SnapshotTooOld, Unavailable};
+    matches!(error.kind, Unavailable | DeadlineExceeded | SnapshotTooOld | NotMine | Fenced)
 }
 
-fn as_set(range: Option<(Micros, Micros)>) -> RangeSet {
-    range.map_or_else(RangeSet::all, |(s, e)| RangeSet::of(s, e))
-}
-
-/// A range of several windows, cut in its middle.
-fn halves(windows: &Windows, (start, end): (Micros, Micros)) -> Option<[(Micros, Micros); 2]> {
+/// Several windows in two parts; `None` for a single one.
+fn halves(windows: &Windows, computed: &RangeSet) -> Option<[RangeSet; 2]> {
+    let ranges = computed.ranges();
+    let [(start, end)] = *ranges else {
+        let (first, last) = ranges.split_at(ranges.len() / 2);
+        return (!first.is_empty()).then(|| [first.iter().copied().collect(), last.iter().copied().collect()]);
+    };
     let middle = windows.floor(Micros(start.0 + (end.0 - start.0) / 2));
     let middle = if middle <= start { windows.next(start) } else { middle };
-    (start < middle && middle < end).then_some([(start, middle), (middle, end)])
+    (middle < end).then(|| [RangeSet::of(start, middle), RangeSet::of(middle, end)])
 }
 
 #[cfg(test)]
@@ -140,31 +139,34 @@ mod tests {
 
     const DAY: i64 = 86_400_000_000;
 
-    fn days(from: i64, to: i64) -> (Micros, Micros) {
-        (Micros(from * DAY), Micros(to * DAY))
+    fn days(from: i64, to: i64) -> RangeSet {
+        RangeSet::of(Micros(from * DAY), Micros(to * DAY))
     }
 
-    fn run(windows: &Windows, range: (Micros, Micros)) -> FailedRun<'_> {
-        FailedRun { table: TableId(1), range: Some(range), windows: Some(windows), fingerprint: "f", forced: false }
+    fn run(windows: &Windows, computed: RangeSet) -> FailedRun<'_> {
+        FailedRun { table: TableId(1), computed, windows: Some(windows), fingerprint: "f", forced: false }
     }
 
     #[test]
     fn halving_finds_the_one_bad_window_and_runs_all_others() {
         let windows = Windows::daily_utc();
-        let (mut failures, mut due) = (Failures::default(), RangeSet::of(Micros(0), Micros(10 * DAY)));
+        let (mut failures, mut due) = (Failures::default(), days(0, 4).union(&days(5, 12)));
         let bad = days(7, 8);
         for _ in 0..20 {
             let held = failures.list().iter().fold(RangeSet::empty(), |all, f| all.union(&f.windows));
-            let Some(&planned) = due.subtract(&held).ranges().first() else { break };
-            let range = failures.narrow(TableId(1), planned);
-            if RangeSet::of(range.0, range.1).meets(bad.0, bad.1) {
-                failures.failed(&run(&windows, range), &Error::invalid("bad"), Micros(0));
+            let planned = due.subtract(&held);
+            if planned.is_empty() {
+                break;
+            }
+            let computed = failures.narrow(TableId(1), &planned);
+            if computed.intersect(&bad).is_empty() {
+                failures.succeeded(TableId(1), &computed);
+                due = due.subtract(&computed);
             } else {
-                failures.succeeded(TableId(1), Some(range));
-                due = due.subtract(&RangeSet::of(range.0, range.1));
+                failures.failed(&run(&windows, computed), &Error::invalid("bad"), Micros(0));
             }
         }
-        assert_eq!(due, RangeSet::of(bad.0, bad.1));
+        assert_eq!(due, bad);
         assert_eq!(failures.list().len(), 1);
         assert_eq!(failures.list()[0].attempts, 1);
     }
@@ -176,8 +178,8 @@ mod tests {
         failures.failed(&run(&windows, days(0, 5)), &Error::unavailable("away"), Micros(0));
         failures.failed(&run(&windows, days(0, 5)), &Error::unavailable("away"), Micros(1));
         assert_eq!(failures.list()[0].attempts, 0);
-        assert_eq!(failures.narrow(TableId(1), days(0, 5)), days(0, 5));
-        failures.succeeded(TableId(1), Some(days(0, 5)));
+        assert_eq!(failures.narrow(TableId(1), &days(0, 5)), days(0, 5));
+        failures.succeeded(TableId(1), &days(0, 5));
         assert!(failures.list().is_empty());
     }
 

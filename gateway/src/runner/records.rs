@@ -105,5 +105,6 @@ pub fn update(table: &Table, old: Vec<WindowRecord>, replaced: &[Item], new: &Wi
 /// Whether an instant lies in a set.
 #[must_use]
 pub fn holds(set: &RangeSet, at: Micros) -> bool {
-    set.meets(at, Micros(at.0.saturating_add(1)))
+    let next = set.ranges().partition_point(|&(_, end)| end <= at);
+    set.ranges().get(next).is_some_and(|&(start, _)| start <= at)
 }

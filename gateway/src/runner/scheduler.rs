@@ -21,6 +21,8 @@ use tokio::task::JoinSet;
 const AT_ONCE: usize = 2;
 /// Windows of one run: enough that a backfill of years is few queries, few enough to begin serving soon.
 const MAX_WINDOWS: usize = 10_000;
+/// Scattered ranges of windows of one run.
+const MAX_RANGES: usize = 1_000;
 /// How often raw inputs are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// How far a cursor may lag where nothing is due: a restart scans that much again, and tablets keep old images for it.
@@ -153,7 +155,7 @@ impl Scheduler {
             if self.running.contains_key(&decision.table) {
                 continue;
             }
-            let Some(work) = self.work(snapshot, &decision.table, planned) else { continue };
+            let Some(work) = self.work(snapshot, decision, planned) else { continue };
             if self.resting.get(&work.table.id).is_some_and(|until| now < *until) {
                 continue;
             }
@@ -174,10 +176,10 @@ impl Scheduler {
     }
 
     /// A planned run with everything fixed; `None` if an input was not looked at yet.
-    fn work(&self, snapshot: &Snapshot, name: &str, planned: &PlannedRun) -> Option<Work> {
-        let Compiled { artifact, fingerprint, .. } = self.follower.compiled(name)?;
-        let table = Arc::new(snapshot.catalog.table(name)?.clone());
-        let range = planned.range.map(|range| self.shared.failures(|f| f.narrow(table.id, range)));
+    fn work(&self, snapshot: &Snapshot, decision: &Decision, planned: &PlannedRun) -> Option<Work> {
+        let Compiled { artifact, fingerprint, .. } = self.follower.compiled(&decision.table)?;
+        let table = Arc::new(snapshot.catalog.table(&decision.table)?.clone());
+        let ranges = planned.range.map(|_| self.shared.failures(|f| f.narrow(table.id, &alike(decision, planned))));
         let input = |table: &Table, id: TableId| {
             let key = (id, table.id);
             let pending = snapshot.pending.get(&key).cloned().unwrap_or_default();
@@ -189,7 +191,8 @@ impl Scheduler {
             fingerprint: fingerprint.clone(),
             seen: version(&snapshot.catalog, table.id),
             table,
-            plan: PlannedRun { range, ..planned.clone() },
+            ranges,
+            plan: planned.clone(),
             inputs,
         })
     }
@@ -204,13 +207,13 @@ impl Scheduler {
                 return;
             }
         };
-        let (id, range, clock) = (work.table.id, work.plan.range, self.executor.cluster.clock());
+        let (id, computed, clock) = (work.table.id, work.windows(), self.executor.cluster.clock());
         self.running.remove(&work.table.name);
         self.moved.insert(id, clock.monotonic());
         match outcome {
             Outcome::Published(record) => {
                 self.last_run.insert(id, record.ended_at);
-                self.shared.failures(|f| f.succeeded(id, range));
+                self.shared.failures(|f| f.succeeded(id, &computed));
                 self.last.insert(work.table.name.clone(), *record);
             }
             Outcome::Outdated(error) => {
@@ -219,7 +222,7 @@ impl Scheduler {
             }
             Outcome::Failed(error) => {
                 let windows = work.artifact.window.as_ref().map(|w| &w.windows);
-                let failed = FailedRun { table: id, range, windows, fingerprint: &work.fingerprint, forced };
+                let failed = FailedRun { table: id, computed, windows, fingerprint: &work.fingerprint, forced };
                 self.shared.failures(|f| f.failed(&failed, &error, clock.now()));
                 self.last_run.insert(id, clock.now());
             }
@@ -243,6 +246,16 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// The windows of all planned runs that are like this one: scattered windows are one run, for one claim, one look at the
+/// table and one publish.
+fn alike(decision: &Decision, planned: &PlannedRun) -> RangeSet {
+    let is_alike = |other: &&PlannedRun| {
+        let (a, b) = (planned, *other);
+        (a.whole, a.complete, a.reason, &a.mixed_with) == (b.whole, b.complete, b.reason, &b.mixed_with)
+    };
+    decision.runs.iter().filter(is_alike).filter_map(|r| r.range).take(MAX_RANGES).collect()
 }
 
 fn version(catalog: &Catalog, table: TableId) -> Seq {

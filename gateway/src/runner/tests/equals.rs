@@ -55,7 +55,12 @@ sql: select days, count(*) as users, sum(events) as events from test.users group
 const TOTALS_SQL: &str = "select days, count(*) as users, sum(events) as events from test.users group by 1";
 
 async fn check(world: &World, step: usize) {
+    let t0 = std::time::Instant::now();
     world.fresh().await;
+    eprintln!("TIMING step {step}: {:?}", t0.elapsed());
+    for t in &world.settled().await.tables {
+        eprintln!("   {} {:?}", t.table, t.last_run.as_ref().map(|r| (r.duration_ms, r.reason.clone(), r.rows_changed)));
+    }
     for (table, columns, sql) in [
         ("test.days", r#""user", day, events, total"#, DAYS_SQL),
         ("test.big", r#""user", at, n"#, BIG_SQL),
