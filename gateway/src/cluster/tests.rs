@@ -1,1 +1,304 @@
 //! Routing against an in-memory tablet service.
+
+use super::Cluster;
+use common::catalog::{Catalog, Server, Tablet};
+use common::ids::{Epoch, ServerId, TableId, TabletId};
+use common::key::KeyRange;
+use common::row::{Cell, Mutation, ReadSpec, Row, RowMutation};
+use common::rpc::Json;
+use common::rpc::master_service::master_server::{Master, MasterServer};
+use common::rpc::tablet::*;
+use common::rpc::tablets_service::tablets_server::{Tablets, TabletsServer};
+use common::schema::{Table, TableKind, TableSpec};
+use common::time::{Micros, SystemClock};
+use common::version::cut;
+use common::{Error, ErrorKind};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
+use tonic::{Request, Response, Status, Streaming};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// What a tablet does with the next calls, one entry a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    NotMine,
+    Exhausted,
+    /// Writes, and then breaks the connection.
+    Lost,
+    /// Sends one row, and then fails.
+    Broken,
+}
+
+#[derive(Default)]
+struct State {
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    seen: HashSet<Vec<u8>>,
+    faults: Vec<Fault>,
+    writes: usize,
+    ranges: BTreeMap<u64, KeyRange>,
+}
+
+#[derive(Clone, Default)]
+struct Fake {
+    state: Arc<Mutex<State>>,
+}
+
+impl Fake {
+    fn fault(&self) -> Option<Fault> {
+        self.state.lock().unwrap().faults.pop()
+    }
+}
+
+#[tonic::async_trait]
+impl Tablets for Fake {
+    type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
+    type ScanStream = BoxStream<'static, Result<ArrowChunk, Status>>;
+    type ChangesStream = BoxStream<'static, Result<ArrowChunk, Status>>;
+
+    async fn write(&self, request: Request<WriteRequest>) -> Answer<WriteResponse> {
+        let (request, fault) = (request.into_inner(), self.fault());
+        match fault {
+            Some(Fault::NotMine) => return Err(Error::not_mine("moved").into()),
+            Some(Fault::Exhausted) => return Err(Error::exhausted("full", std::time::Duration::from_millis(1)).into()),
+            _ => {}
+        }
+        let mut state = self.state.lock().unwrap();
+        let tablet = request.target.unwrap().tablet;
+        let first = state.seen.insert(request.request_id.to_vec());
+        state.writes += 1;
+        let range = state.ranges[&tablet].clone();
+        let write = |row: WireRowMutation| {
+            assert!(range.contains(&row.key), "a key of another tablet");
+            let row = RowMutation::try_from(row).unwrap();
+            let Mutation::Set { value, .. } = &row.mutations[0] else { panic!("no set") };
+            if value.as_ref() == b"bad" {
+                return RowResult::refused(&Error::invalid("bad value"));
+            }
+            if first {
+                state.rows.entry(row.key.to_vec()).or_default().extend_from_slice(value);
+            }
+            RowResult { seq: tablet, timestamp: 5, error: bytes::Bytes::new() }
+        };
+        let results = request.rows.into_iter().map(write).collect();
+        if fault == Some(Fault::Lost) {
+            return Err(Status::unavailable("connection lost"));
+        }
+        Ok(Response::new(WriteResponse { results }))
+    }
+
+    async fn read(&self, request: Request<ReadRequest>) -> Answer<Self::ReadStream> {
+        let (request, fault) = (request.into_inner(), self.fault());
+        if fault == Some(Fault::NotMine) {
+            return Err(Error::not_mine("moved").into());
+        }
+        let spec: ReadSpec = request.spec.unwrap().into();
+        let state = self.state.lock().unwrap();
+        let range = &state.ranges[&request.target.unwrap().tablet];
+        let wanted = |key: &[u8]| range.contains(key) && spec.ranges.iter().any(|r| r.contains(key));
+        let row = |(key, value): (&Vec<u8>, &Vec<u8>)| {
+            let cell = Cell { family: 1.into(), qualifier: "q".into(), timestamp: Micros(1), value: value.clone().into() };
+            WireRow::from(Row { key: key.clone().into(), cells: vec![cell] })
+        };
+        let mut rows: Vec<_> = state.rows.iter().filter(|(k, _)| wanted(k)).map(row).collect();
+        if spec.reverse {
+            rows.reverse();
+        }
+        rows.truncate(if spec.row_limit == 0 { usize::MAX } else { spec.row_limit as usize });
+        let mut messages: Vec<_> = rows.into_iter().map(|r| Ok(ReadResponse { rows: vec![r] })).collect();
+        if fault == Some(Fault::Broken) {
+            messages.truncate(1);
+            messages.push(Err(Status::unavailable("connection lost")));
+        }
+        Ok(Response::new(stream::iter(messages).boxed()))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Answer<StatusResponse> {
+        let tablet = request.into_inner().target.unwrap().tablet;
+        let range = self.state.lock().unwrap().ranges[&tablet].clone();
+        Ok(Response::new(StatusResponse { visible_seq: tablet * 10, range: Some(range.into()), ..StatusResponse::default() }))
+    }
+
+    async fn scan(&self, _: Request<ScanRequest>) -> Answer<Self::ScanStream> {
+        Err(Status::unimplemented("scan"))
+    }
+
+    async fn changes(&self, _: Request<ChangesRequest>) -> Answer<Self::ChangesStream> {
+        Err(Status::unimplemented("changes"))
+    }
+
+    async fn stage(&self, request: Request<StageRequest>) -> Answer<Done> {
+        let request = request.into_inner();
+        let mut state = self.state.lock().unwrap();
+        let call = format!("{} {} {}", request.target.unwrap().tablet, request.run, request.part);
+        assert!(state.seen.insert(call.into_bytes()), "a part number came twice");
+        Ok(Response::new(Done {}))
+    }
+
+    async fn apply(&self, _: Request<ApplyRequest>) -> Answer<Done> {
+        Ok(Response::new(Done {}))
+    }
+
+    async fn drop_staged(&self, _: Request<DropStagedRequest>) -> Answer<Done> {
+        Ok(Response::new(Done {}))
+    }
+}
+
+/// A master that only shows a catalog.
+struct Shower(watch::Receiver<Catalog>);
+
+#[tonic::async_trait]
+impl Master for Shower {
+    type HeartbeatStream = BoxStream<'static, Result<Json, Status>>;
+    type WatchStream = BoxStream<'static, Result<Json, Status>>;
+
+    async fn submit(&self, _: Request<Json>) -> Answer<Json> {
+        Err(Status::unimplemented("submit"))
+    }
+
+    async fn heartbeat(&self, _: Request<Streaming<Json>>) -> Answer<Self::HeartbeatStream> {
+        Err(Status::unimplemented("heartbeat"))
+    }
+
+    async fn watch(&self, _: Request<Json>) -> Answer<Self::WatchStream> {
+        let shown = WatchStream::new(self.0.clone()).map(|c| Json::of(&c).map_err(Into::into));
+        Ok(Response::new(shown.boxed()))
+    }
+}
+
+struct Setup {
+    cluster: Arc<Cluster>,
+    fake: Fake,
+    catalog: watch::Sender<Catalog>,
+    table: Arc<Table>,
+}
+
+/// A table cut into tablets 1, 2, 3 at `h` and `p`, all on one server.
+async fn setup() -> Setup {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let table = Table::create(TableId(1), TableKind::Raw, TableSpec::named("raw.t")).unwrap();
+    let tablet = |(i, range): (usize, KeyRange)| Tablet {
+        id: TabletId(i as u64 + 1),
+        table: table.id,
+        range,
+        epoch: Epoch(1),
+        server: Some(ServerId(1)),
+        open: true,
+    };
+    let tablets: Vec<_> = cut(&["h".into(), "p".into()]).into_iter().enumerate().map(tablet).collect();
+    let fake = Fake::default();
+    fake.state.lock().unwrap().ranges = tablets.iter().map(|t| (t.id.0, t.range.clone())).collect();
+    let servers = vec![Server { id: ServerId(1), address: address.clone() }];
+    let shown = Catalog { version: 1, tables: vec![table.clone()], tablets, servers, ..Catalog::default() };
+    let (catalog, watched) = watch::channel(shown);
+    let server = tonic::transport::Server::builder()
+        .add_service(TabletsServer::new(fake.clone()))
+        .add_service(MasterServer::new(Shower(watched)))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    let cluster = Cluster::connect(&[address], SystemClock::shared()).await.unwrap();
+    Setup { cluster, fake, catalog, table: Arc::new(table) }
+}
+
+fn set(key: &str, value: &str) -> RowMutation {
+    let value = value.to_owned().into();
+    let set = Mutation::Set { family: 1.into(), qualifier: "q".into(), timestamp: None, value };
+    RowMutation { key: key.to_owned().into(), mutations: vec![set] }
+}
+
+async fn keys(setup: &Setup, spec: ReadSpec) -> Vec<String> {
+    let rows: Vec<Vec<Row>> = setup.cluster.read(&setup.table, spec, None).try_collect().await.unwrap();
+    rows.into_iter().flatten().map(|r| String::from_utf8(r.key.to_vec()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_batch_is_split_and_answered_in_its_order() {
+    let setup = setup().await;
+    let rows = vec![set("z", "1"), set("a", "bad"), set("", "1"), set("k", "1"), set("b", "1")];
+    let results = setup.cluster.write(&setup.table, rows).await.unwrap();
+    let seqs: Vec<_> = results.iter().map(|r| r.as_ref().map(|c| c.seq.0).map_err(|e| e.kind)).collect();
+    let wrong = Err(ErrorKind::InvalidArgument);
+    assert_eq!(seqs, [Ok(3), wrong, wrong, Ok(2), Ok(1)]);
+    assert_eq!(setup.fake.state.lock().unwrap().writes, 3);
+}
+
+#[tokio::test]
+async fn what_was_surely_not_written_is_sent_anew() {
+    let setup = setup().await;
+    setup.fake.state.lock().unwrap().faults = vec![Fault::NotMine, Fault::Exhausted, Fault::NotMine];
+    let results = setup.cluster.write(&setup.table, vec![set("a", "1"), set("z", "1")]).await.unwrap();
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(keys(&setup, ReadSpec::default()).await, ["a", "z"]);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_happens_once() {
+    let setup = setup().await;
+    setup.fake.state.lock().unwrap().faults = vec![Fault::NotMine, Fault::Lost];
+    let results = setup.cluster.write(&setup.table, vec![set("a", "1")]).await.unwrap();
+    assert!(results[0].is_ok(), "{results:?}");
+    assert_eq!(setup.fake.state.lock().unwrap().rows[b"a".as_slice()], b"1");
+}
+
+#[tokio::test]
+async fn rows_come_in_key_order_across_tablets() {
+    let setup = setup().await;
+    let all = ["a", "b", "h", "k", "p", "z"];
+    setup.cluster.write(&setup.table, all.map(|k| set(k, "1")).into()).await.unwrap();
+    assert_eq!(keys(&setup, ReadSpec::default()).await, all);
+    assert_eq!(keys(&setup, ReadSpec { reverse: true, ..ReadSpec::default() }).await, ["z", "p", "k", "h", "b", "a"]);
+    assert_eq!(keys(&setup, ReadSpec { row_limit: 3, ..ReadSpec::default() }).await, ["a", "b", "h"]);
+    assert_eq!(keys(&setup, ReadSpec { row_limit: 3, reverse: true, ..ReadSpec::default() }).await, ["z", "p", "k"]);
+    let ranges = vec![KeyRange::new("k", Some("q".into())), KeyRange::new("b", Some("i".into())), KeyRange::single(b"b")];
+    assert_eq!(keys(&setup, ReadSpec { ranges: ranges.clone(), ..ReadSpec::default() }).await, ["b", "h", "k", "p"]);
+    assert_eq!(keys(&setup, ReadSpec { ranges, reverse: true, ..ReadSpec::default() }).await, ["p", "k", "h", "b"]);
+    assert!(keys(&setup, ReadSpec { ranges: vec![], ..ReadSpec::default() }).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_broken_read_goes_on_behind_its_last_row() {
+    let setup = setup().await;
+    let all = ["a", "b", "c", "k", "z"];
+    setup.cluster.write(&setup.table, all.map(|k| set(k, "1")).into()).await.unwrap();
+    for reverse in [false, true] {
+        setup.fake.state.lock().unwrap().faults = vec![Fault::Broken, Fault::NotMine, Fault::Broken, Fault::NotMine];
+        let mut want = all.map(str::to_owned).to_vec();
+        if reverse {
+            want.reverse();
+        }
+        assert_eq!(keys(&setup, ReadSpec { reverse, ..ReadSpec::default() }).await, want);
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_has_one_version_a_tablet() {
+    let setup = setup().await;
+    let snapshot = setup.cluster.snapshot(&setup.table).await.unwrap();
+    let seqs: Vec<_> = snapshot.entries().iter().map(|(_, seq)| seq.0).collect();
+    assert_eq!(seqs, [10, 20, 30]);
+    let some = setup.cluster.snapshot_in(&setup.table, &[KeyRange::prefix(b"k")]).await.unwrap();
+    assert_eq!(some.lowest(&KeyRange::prefix(b"k")).0, 20);
+}
+
+#[tokio::test]
+async fn stage_calls_are_numbered() {
+    let setup = setup().await;
+    for _ in 0..3 {
+        setup.cluster.stage(&setup.table, 4.into(), vec![set("a", "1"), set("z", "1")]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_table_and_a_misspelt_one_are_named() {
+    let setup = setup().await;
+    let e = setup.cluster.table("raw.tt").unwrap_err();
+    assert!(e.kind == ErrorKind::NotFound && e.message.contains("'raw.t'"), "{e}");
+    setup.catalog.send_modify(|c| *c = Catalog { version: 2, ..Catalog::default() });
+    assert_eq!(setup.cluster.catalog_at_least(2).await.version, 2);
+    assert_eq!(setup.cluster.write(&setup.table, vec![set("a", "1")]).await.unwrap_err().kind, ErrorKind::NotFound);
+}

@@ -63,7 +63,7 @@ pub fn csv(batch: &RecordBatch, out: &mut String) -> Result<()> {
     for row in 0..batch.num_rows() {
         for (i, column) in columns.iter().enumerate() {
             out.push_str(if i > 0 { "," } else { "" });
-            if column.is_null(row) {
+            if is_null(column, row) {
                 continue;
             }
             json.clear();
@@ -108,7 +108,7 @@ fn plain(array: &ArrayRef) -> Result<ArrayRef> {
 }
 
 fn write_json(array: &ArrayRef, field: &Field, row: usize, out: &mut String) -> Result<()> {
-    if array.is_null(row) {
+    if is_null(array, row) {
         out.push_str("null");
         return Ok(());
     }
@@ -141,6 +141,11 @@ fn write_json(array: &ArrayRef, field: &Field, row: usize, out: &mut String) -> 
         }
     }
     Ok(())
+}
+
+/// An array of the type of null has no marks of its own.
+fn is_null(array: &ArrayRef, row: usize) -> bool {
+    array.is_null(row) || *array.data_type() == DataType::Null
 }
 
 fn formatted(array: &ArrayRef, row: usize) -> Result<String> {

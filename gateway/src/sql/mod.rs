@@ -6,6 +6,8 @@ mod catalog;
 mod error;
 mod exec;
 mod filters;
+#[cfg(test)]
+mod filters_tests;
 pub mod functions;
 mod table;
 
@@ -62,15 +64,7 @@ impl Sql {
     /// # Errors
     /// `Internal` if the session cannot be set up.
     pub fn context(&self, pins: HashMap<TableId, VersionMap>) -> Result<SessionContext> {
-        let mut config = SessionConfig::new().with_information_schema(true).with_create_default_catalog_and_schema(false);
-        config = config.with_default_catalog_and_schema(CATALOG, NO_DATASET);
-        let parser = &mut config.options_mut().sql_parser;
-        // The one dialect in which -> and ->> bind tighter than comparisons.
-        parser.dialect = Dialect::PostgreSQL;
-        parser.map_string_types_to_utf8view = false;
-        let state = SessionStateBuilder::new().with_config(config).with_runtime_env(self.runtime.clone()).with_default_features().build();
-        let session = SessionContext::new_with_state(state);
-        functions::register(&session).map_err(|e| from_datafusion(&e))?;
+        let session = empty_session(self.runtime.clone())?;
         let versions = Arc::new(Versions::new(self.cluster.clone(), pins));
         session.register_catalog(CATALOG, Arc::new(Datasets::new(self.cluster.tables(), versions)));
         Ok(session)
@@ -89,6 +83,28 @@ impl Sql {
         }
         frame.execute_stream().await.map_err(|e| from_datafusion(&e))
     }
+}
+
+/// A session with the dialect and the functions of a gateway and without tables: what compiles definitions where there
+/// is no cluster.
+///
+/// # Errors
+/// `Internal` if the session cannot be set up.
+pub fn session_without_tables() -> Result<SessionContext> {
+    empty_session(Arc::default())
+}
+
+fn empty_session(runtime: Arc<RuntimeEnv>) -> Result<SessionContext> {
+    let mut config = SessionConfig::new().with_information_schema(true).with_create_default_catalog_and_schema(false);
+    config = config.with_default_catalog_and_schema(CATALOG, NO_DATASET);
+    let parser = &mut config.options_mut().sql_parser;
+    // The one dialect in which -> and ->> bind tighter than comparisons.
+    parser.dialect = Dialect::PostgreSQL;
+    parser.map_string_types_to_utf8view = false;
+    let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    let session = SessionContext::new_with_state(state);
+    functions::register(&session).map_err(|e| from_datafusion(&e))?;
+    Ok(session)
 }
 
 /// Says what to do instead of writing by SQL.
