@@ -2,7 +2,6 @@
 
 use super::{Action, Wanted, plan};
 use crate::host::Host;
-use common::ids::TabletId;
 use common::{ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,8 +124,8 @@ async fn tell(host: &Host, tablet: &Tablet, wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
-/// Closes every tablet, trying each at most `tries` times. Tablets that stay open are named: their rows are in the log.
-pub async fn close_all(host: &Arc<Host>, tries: u32) -> Vec<TabletId> {
+/// Closes every tablet, trying each at most `tries` times. The rows of those that stay open are in the log.
+pub async fn close_all(host: &Arc<Host>, tries: u32) {
     for _ in 0..tries {
         let mut jobs = JoinSet::new();
         for tablet in host.registry.unclosed().into_iter().filter_map(|id| host.registry.begin_close(id)) {
@@ -138,5 +137,4 @@ pub async fn close_all(host: &Arc<Host>, tries: u32) -> Vec<TabletId> {
             break;
         }
     }
-    host.registry.unclosed()
 }
