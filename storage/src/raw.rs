@@ -1,6 +1,6 @@
 //! Rows as sources give them: every version and delete, with seqs, not yet judged.
 
-use crate::format::{Delete, StoredCell};
+use crate::format::Delete;
 use bytes::Bytes;
 use common::ids::{FamilyId, Seq};
 use common::key::KeyRange;
@@ -19,10 +19,6 @@ pub(crate) struct RawCell {
 }
 
 impl RawCell {
-    pub(crate) fn new(cell: StoredCell, seq: Seq) -> Self {
-        Self { family: cell.family, qualifier: cell.qualifier, timestamp: cell.timestamp, seq, value: cell.value }
-    }
-
     pub(crate) fn same_column(&self, other: &Self) -> bool {
         self.family == other.family && self.qualifier == other.qualifier
     }
@@ -85,6 +81,8 @@ pub(crate) struct Scan {
     pub(crate) ranges: Vec<KeyRange>,
     pub(crate) reverse: bool,
     pub(crate) columns: Columns,
+    /// Cells of other columns are given too, without their values: whether a row exists hangs on them.
+    pub(crate) others: bool,
     /// Nothing numbered above is wanted.
     pub(crate) at: Seq,
     /// Only what lies in blocks with some seq above is wanted.
@@ -98,7 +96,7 @@ pub(crate) struct Scan {
 impl Scan {
     /// Everything in these ranges as of `at`, in key order.
     pub(crate) fn all(ranges: Vec<KeyRange>, at: Seq) -> Self {
-        Self { ranges, reverse: false, columns: Columns::All, at, above: Seq::ZERO, oldest: Micros::MIN, fill_cache: true }
+        Self { ranges, reverse: false, columns: Columns::All, others: false, at, above: Seq::ZERO, oldest: Micros::MIN, fill_cache: true }
     }
 
     /// The ranges in the order of the scan.

@@ -175,8 +175,11 @@ fn assemble(key: Bytes, entries: &[Arc<Entry>], scan: &Scan) -> RawRow {
     let mut row = RawRow { key, ..RawRow::default() };
     for Entry { seq, row: stored } in entries.iter().map(Arc::as_ref).filter(|e| e.seq <= scan.at && e.seq > scan.above) {
         row.deletes.extend(stored.deletes.iter().map(|what| RawDelete { what: what.clone(), seq: *seq }));
-        let wanted = stored.cells.iter().filter(|c| scan.columns.wants(c.family, &c.qualifier));
-        row.cells.extend(wanted.map(|c| RawCell::new(c.clone(), *seq)));
+        row.cells.extend(stored.cells.iter().filter_map(|c| {
+            let wanted = scan.columns.wants(c.family, &c.qualifier);
+            let given = |value| RawCell { family: c.family, qualifier: c.qualifier.clone(), timestamp: c.timestamp, seq: *seq, value };
+            if wanted { Some(given(c.value.clone())) } else { scan.others.then(|| given(Bytes::new())) }
+        }));
     }
     if entries.len() > 1 {
         row.cells.sort_by(RawCell::order);

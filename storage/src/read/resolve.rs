@@ -55,11 +55,11 @@ pub(crate) struct View {
     gc: Vec<(FamilyId, GcRule)>,
     now: Micros,
     columns: Columns,
-    /// [`ReadSpec::keep_empty_rows`]: sources must then be asked for all columns.
-    keep_empty: bool,
     timestamps: TimeRange,
     /// 0: all.
     cells_per_column: u64,
+    /// Sources must then give other columns too.
+    keep_empty_rows: bool,
 }
 
 impl View {
@@ -69,9 +69,9 @@ impl View {
             gc: table.families.iter().map(|f| (f.id, f.gc.clone())).collect(),
             now,
             columns: spec.columns.clone(),
-            keep_empty: spec.keep_empty_rows,
             timestamps: spec.timestamps,
             cells_per_column: u64::from(spec.cells_per_column),
+            keep_empty_rows: spec.keep_empty_rows,
         }
     }
 
@@ -90,7 +90,8 @@ impl View {
                 cells.push(Cell { family: cell.family, qualifier: cell.qualifier, timestamp: cell.timestamp, value: cell.value });
             }
         }
-        (!cells.is_empty() || judge.exists && self.keep_empty).then_some(Row { key: row.key, cells })
+        let given = !cells.is_empty() || (self.keep_empty_rows && judge.exists);
+        given.then_some(Row { key: row.key, cells })
     }
 
     /// The row at `at`, leaving `row` for another look.
@@ -110,24 +111,24 @@ struct Judge<'v> {
     column: Option<(FamilyId, Bytes)>,
     rule: Option<&'v GcRule>,
     wanted: bool,
-    /// Whether some cell was visible, wanted or not.
-    exists: bool,
     last: Option<Micros>,
     /// Live versions before, and how many were shown.
     newer: u64,
     shown: u64,
+    /// Whether a cell within the timestamps was visible, in whichever column.
+    exists: bool,
 }
 
 impl<'v> Judge<'v> {
     fn new(view: &'v View) -> Self {
-        Self { view, column: None, rule: None, wanted: false, exists: false, last: None, newer: 0, shown: 0 }
+        Self { view, column: None, rule: None, wanted: false, last: None, newer: 0, shown: 0, exists: false }
     }
 
     fn enter(&mut self, cell: &RawCell) {
         let same = self.column.as_ref().is_some_and(|(f, q)| *f == cell.family && *q == cell.qualifier);
         if !same {
             self.rule = self.view.rule(cell.family);
-            self.wanted = self.rule.is_some() && self.view.columns.wants(cell.family, &cell.qualifier);
+            self.wanted = self.view.columns.wants(cell.family, &cell.qualifier);
             (self.last, self.newer, self.shown) = (None, 0, 0);
             self.column = Some((cell.family, cell.qualifier.clone()));
         }
@@ -136,7 +137,7 @@ impl<'v> Judge<'v> {
     fn shows(&mut self, cell: &RawCell, deletes: &Deletes<'_>) -> bool {
         self.enter(cell);
         // Of equal row, column and timestamp the higher seq wins, and it comes first.
-        if !self.decides() || self.last == Some(cell.timestamp) {
+        if self.last == Some(cell.timestamp) {
             return false;
         }
         self.last = Some(cell.timestamp);
@@ -146,17 +147,15 @@ impl<'v> Judge<'v> {
         let age = self.view.now.0.saturating_sub(cell.timestamp.0);
         let condemned = self.rule.is_none_or(|rule| rule.condemns(self.newer, age));
         self.newer += 1;
-        let per_column = self.view.cells_per_column;
-        if condemned || !self.view.timestamps.contains(cell.timestamp) || (per_column > 0 && self.shown >= per_column) {
+        if condemned || !self.view.timestamps.contains(cell.timestamp) {
             return false;
         }
         self.exists = true;
+        let per_column = self.view.cells_per_column;
+        if !self.wanted || (per_column > 0 && self.shown >= per_column) {
+            return false;
+        }
         self.shown += 1;
-        self.wanted
-    }
-
-    /// Whether the cell can make a difference: a wanted one, or the first that shows that the row exists.
-    fn decides(&self) -> bool {
-        self.wanted || self.view.keep_empty && !self.exists
+        true
     }
 }

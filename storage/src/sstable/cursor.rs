@@ -7,6 +7,7 @@ use super::index::IndexEntry;
 use super::items::{Wanted, read_cells, read_deletes};
 use super::reader::Reader;
 use crate::raw::{RawRow, Scan, single_key};
+use bytes::Bytes;
 use common::Result;
 use common::key::KeyRange;
 use std::collections::VecDeque;
@@ -49,7 +50,7 @@ enum Walk {
 
 impl<R: std::ops::Deref<Target = Reader>> BlockCursor<R> {
     pub(crate) fn new(reader: R, section: Section, scan: Arc<Scan>) -> Self {
-        let wanted = Wanted::new(&scan.columns, &reader.dictionary);
+        let wanted = Wanted::new(&scan, &reader.dictionary);
         Self { reader, section, scan, wanted, range: 0, open: None, ahead: VecDeque::new(), ahead_bytes: 0 }
     }
 
@@ -172,7 +173,7 @@ impl<R: std::ops::Deref<Target = Reader>> BlockCursor<R> {
 
     /// Joins the pieces of a row that spans blocks.
     async fn continue_row(&mut self, row: &mut RawRow) -> Result<()> {
-        while let Some(block) = self.continuation() {
+        while let Some(block) = self.continuation(&row.key) {
             if self.prunes(&self.index()[block]) {
                 // Its piece cannot matter, but the row may go on behind it.
                 let Some(open) = &mut self.open else { return Ok(()) };
@@ -194,7 +195,7 @@ impl<R: std::ops::Deref<Target = Reader>> BlockCursor<R> {
     }
 
     /// The block that holds more of the row just read, if that row reaches over its block's end.
-    fn continuation(&self) -> Option<usize> {
+    fn continuation(&self, key: &Bytes) -> Option<usize> {
         let open = self.open.as_ref()?;
         let exhausted = match &open.walk {
             Walk::Forward(entries) => entries.is_done(&open.data),
@@ -203,16 +204,15 @@ impl<R: std::ops::Deref<Target = Reader>> BlockCursor<R> {
         if !exhausted {
             return None;
         }
-        if self.scan.reverse {
-            self.index()[open.block].continues.then(|| open.block.checked_sub(1)).flatten()
-        } else {
-            self.index().get(open.block + 1).filter(|e| e.continues).map(|_| open.block + 1)
-        }
+        // A block that was skipped may hold further rows: then what continues there is another row.
+        let begins = if self.scan.reverse { open.block } else { open.block + 1 };
+        self.index().get(begins).filter(|e| e.continues && e.first_key == *key)?;
+        if self.scan.reverse { begins.checked_sub(1) } else { Some(begins) }
     }
 
     fn read_body(&self, block: &Block, entry: &Entry, row: &mut RawRow) -> Result<()> {
         let read = match self.section {
-            Section::Cells => read_cells(block, entry.body, &self.reader.dictionary, &self.wanted, self.scan.at, &mut row.cells),
+            Section::Cells => read_cells(block, entry.body, &self.reader.dictionary, &self.wanted, &mut row.cells),
             Section::Deletes => read_deletes(block, entry.body, self.scan.at, &mut row.deletes),
         };
         read.map_err(|d| self.damaged(self.open.as_ref().map_or(0, |o| o.block), d))

@@ -10,7 +10,7 @@ use super::block::{Base, Block};
 use super::bytes::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
 use super::properties::Dictionary;
 use crate::format::Delete;
-use crate::raw::{RawCell, RawDelete};
+use crate::raw::{RawCell, RawDelete, Scan};
 use bytes::Bytes;
 use common::ids::{FamilyId, Seq};
 use common::row::Columns;
@@ -57,47 +57,53 @@ pub(super) fn put_delete(out: &mut Vec<u8>, delete: &RawDelete, base: Seq) {
 pub(super) struct Wanted {
     listed: Vec<bool>,
     columns: Columns,
+    /// Others are given without values.
+    others: bool,
+    /// Nothing numbered above is given.
+    at: Seq,
 }
 
 impl Wanted {
-    pub(super) fn new(columns: &Columns, dictionary: &Dictionary) -> Self {
-        let listed = dictionary.columns.iter().map(|c| columns.wants(c.family, &c.qualifier)).collect();
-        Self { listed, columns: columns.clone() }
+    pub(super) fn new(scan: &Scan, dictionary: &Dictionary) -> Self {
+        let listed = dictionary.columns.iter().map(|c| scan.columns.wants(c.family, &c.qualifier)).collect();
+        Self { listed, columns: scan.columns.clone(), others: scan.others, at: scan.at }
     }
 }
 
-/// Appends the wanted cells of a body with seqs up to `at`.
+/// Appends the wanted cells of a body.
 pub(super) fn read_cells(
     block: &Block,
     body: (usize, usize),
     dictionary: &Dictionary,
     wanted: &Wanted,
-    at: Seq,
     out: &mut Vec<RawCell>,
 ) -> Result<()> {
     let Base { seq: base, timestamp: mut last } = block.base();
     let mut input = Input::new(block.data(), body.0, body.1);
     while !input.is_done() {
-        let (family, qualifier, asked) = match input.u64()? {
-            0 => {
-                let (family, qualifier) = (FamilyId(input.u32()?), input.slice()?);
-                let asked = wanted.columns.wants(family, &qualifier);
-                (family, Some(qualifier), asked.then(Bytes::new))
-            }
-            n => {
-                let place = (n - 1) as usize;
-                let column = dictionary.columns.get(place).ok_or(Damaged("a column is not in the dictionary"))?;
-                let asked = wanted.listed.get(place).copied().unwrap_or(true);
-                (column.family, None, asked.then(|| column.qualifier.clone()))
-            }
-        };
+        let place = input.u64()?;
+        let inline = if place == 0 { Some((FamilyId(input.u32()?), input.slice()?)) } else { None };
         last = Micros(last.0.wrapping_add(input.i64()?));
         let seq = Seq(base.0.wrapping_add(input.i64()? as u64));
         let (from, to) = input.span()?;
-        if let Some(listed) = asked.filter(|_| seq <= at) {
-            let value = block.data().slice(from..to);
-            out.push(RawCell { family, qualifier: qualifier.unwrap_or(listed), timestamp: last, seq, value });
+        let listed = (place as usize).wrapping_sub(1);
+        let asked = match &inline {
+            Some((family, qualifier)) => wanted.columns.wants(*family, qualifier),
+            None => wanted.listed.get(listed).copied().unwrap_or(true),
+        };
+        if seq > wanted.at || !(asked || wanted.others) {
+            continue;
         }
+        let (family, qualifier) = match inline {
+            Some(column) => column,
+            None => dictionary
+                .columns
+                .get(listed)
+                .map(|c| (c.family, c.qualifier.clone()))
+                .ok_or(Damaged("a column is not in the dictionary"))?,
+        };
+        let value = if asked { block.data().slice(from..to) } else { Bytes::new() };
+        out.push(RawCell { family, qualifier, timestamp: last, seq, value });
     }
     Ok(())
 }

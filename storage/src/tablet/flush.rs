@@ -155,6 +155,15 @@ impl Inner {
         if all == 0 { Ok(()) } else { self.compact_range(0..all).await }
     }
 
+    #[cfg(test)]
+    pub(crate) async fn compact_some_for_tests(&self, from: usize, count: usize) -> Result<()> {
+        let _one = self.compacting.lock().await;
+        let all = self.state().sstables.len();
+        let from = all * from / 100;
+        let to = (from + 1 + (all - from) * count / 100).min(all);
+        if from < to { self.compact_range(from..to).await } else { Ok(()) }
+    }
+
     /// Merges neighbours. Under the `compacting` lock; flushes may add newer SSTables meanwhile.
     async fn compact_range(&self, range: Range<usize>) -> Result<()> {
         let _permit = self.shared.compactions.acquire().await.map_err(|_| Error::unavailable("the engine is shutting down"))?;

@@ -7,7 +7,7 @@ use crate::raw::{Scan, normalize};
 use crate::read::{View, changes, rows};
 use common::ids::Seq;
 use common::key::KeyRange;
-use common::row::{Columns, ReadSpec};
+use common::row::ReadSpec;
 use common::{Error, Result};
 use futures::StreamExt;
 use futures::stream;
@@ -18,8 +18,9 @@ impl Inner {
         let (at, guard, state) = self.snapshot(at)?;
         let scan = Scan {
             reverse: spec.reverse,
+            columns: spec.columns.clone(),
             // Whether a row exists may hang on any of its cells.
-            columns: if spec.keep_empty_rows { Columns::All } else { spec.columns.clone() },
+            others: spec.keep_empty_rows,
             // Newer cells outside the range still count as versions; older ones decide nothing.
             oldest: spec.timestamps.start,
             ..Scan::all(normalize(&spec.ranges, &self.range), at)

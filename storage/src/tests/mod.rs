@@ -3,4 +3,5 @@
 mod commit;
 mod derived;
 mod harness;
+mod model;
 mod recovery;
