@@ -62,6 +62,9 @@ impl Gateway {
     /// `Internal` if the server had failed before.
     pub async fn shutdown(self) -> Result<()> {
         self.stop.cancel();
+        if let Some(runner) = &self.runner {
+            runner.stop().await;
+        }
         let abort = self.server.abort_handle();
         match tokio::time::timeout(DRAIN, self.server).await {
             Ok(Ok(Ok(()))) => Ok(()),

@@ -53,12 +53,27 @@ impl Claims {
     pub async fn keep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(CLAIM_TTL / 6).await;
-            let claims: Vec<_> = self.with(|live| live.iter().copied().collect());
+            let claims = self.live();
             if claims.is_empty() {
                 continue;
             }
             if let Err(e) = self.cluster.submit(Command::KeepClaims { claims }).await {
                 tracing::warn!(error = %e, "claims could not be kept; their runs may have to be redone");
+            }
+        }
+    }
+
+    /// The claims that live now.
+    #[must_use]
+    pub fn live(&self) -> Vec<ClaimId> {
+        self.with(|live| live.iter().copied().collect())
+    }
+
+    /// Ends claims, so that nobody has to wait until they end by themselves.
+    pub async fn end(&self, claims: Vec<ClaimId>) {
+        for claim in claims {
+            if let Err(e) = self.cluster.submit(Command::Abandon { claim, record: None }).await {
+                tracing::debug!(%claim, error = %e, "a claim could not be ended; it ends by itself");
             }
         }
     }
@@ -81,14 +96,10 @@ impl Drop for Claim {
         if self.settled {
             return;
         }
-        let (claim, cluster) = (self.id, self.claims.cluster.clone());
+        let (claim, claims) = (self.id, self.claims.clone());
         // Without a runtime the process is ending: the claim ends by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(e) = cluster.submit(Command::Abandon { claim, record: None }).await {
-                    tracing::debug!(%claim, error = %e, "a claim could not be ended; it ends by itself");
-                }
-            });
+            runtime.spawn(async move { claims.end(vec![claim]).await });
         }
     }
 }

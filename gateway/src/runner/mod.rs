@@ -35,7 +35,7 @@ use claims::Claims;
 use common::ids::TableId;
 use execute::Executor;
 use scheduler::{Scheduler, Shared};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -46,7 +46,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 pub struct Runner {
     cluster: Arc<Cluster>,
     shared: Arc<Shared>,
-    _tasks: Vec<AbortOnDropHandle<()>>,
+    claims: Arc<Claims>,
+    /// A plain lock, held only to take them out.
+    tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
 }
 
 impl Runner {
@@ -58,10 +60,17 @@ impl Runner {
         let scheduler = Scheduler::new(executor, shared.clone());
         let tasks = vec![
             AbortOnDropHandle::new(tokio::spawn(scheduler.run())),
-            AbortOnDropHandle::new(tokio::spawn(claims.keep())),
+            AbortOnDropHandle::new(tokio::spawn(claims.clone().keep())),
             AbortOnDropHandle::new(tokio::spawn(drain(cluster.clone()))),
         ];
-        Arc::new(Self { cluster, shared, _tasks: tasks })
+        Arc::new(Self { cluster, shared, claims, tasks: Mutex::new(tasks) })
+    }
+
+    /// Stops at once and gives back what it had claimed, so that the next runner need not wait for it.
+    pub async fn stop(&self) {
+        let claims = self.claims.live();
+        drop(std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner)));
+        self.claims.end(claims).await;
     }
 
     /// What the last tick saw.

@@ -114,6 +114,37 @@ async fn tables_equal_their_sql_after_any_late_rows_corrections_and_deletes() {
     assert!(world.rows("select * from test.users").await.is_empty());
 }
 
+/// The union of its pieces, which are days in Berlin: they begin at 23:00 UTC in winter.
+const FIRSTS: &str = r#"
+name: test.firsts
+strategy: replace
+meaning: per_window
+window: {every: day, zone: Europe/Berlin}
+time_column: at
+start: 2025-12-30
+key: {partition: [user], cluster: [at], unique: [user, at]}
+sql: |
+  select "user", min(at) as at, count(*) as events from raw.events
+  where at >= {{ window.start }} and at < {{ window.end }}
+  group by 1
+"#;
+const FIRSTS_SQL: &str =
+    r#"select "user", min(at) as at, count(*) as events from raw.events group by 1, date_trunc('day', at + interval '1 hour')"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_pieces_equals_the_union_of_its_pieces() {
+    let world = World::new().await;
+    let mut random = StdRng::seed_from_u64(9);
+    let events: Vec<_> = (0..60).map(|_| event(&mut random)).map(|(user, hour, id, n)| (user, hour % 120, id, n)).collect();
+    world.put(&events).await;
+    world.apply(&[("firsts.yaml", FIRSTS)]).await;
+    for late in [("u1", 23, 1), ("u1", 22, 2), ("u2", 71, 3)] {
+        world.fresh().await;
+        assert_eq!(world.rows(r#"select "user", at, events from test.firsts"#).await, world.rows(FIRSTS_SQL).await);
+        world.put(&[(late.0.into(), late.1, 1_000 + late.2, 0)]).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_come_again_cause_no_run() {
     let world = World::new().await;

@@ -67,7 +67,9 @@ async fn runners_stop_start_and_meet() {
     world.put(&days(20)).await;
     world.apply(&[("counts.yaml", COUNTS)]).await;
     // Stopped at some point of its first run.
-    world.runner = None;
+    if let Some(runner) = world.runner.take() {
+        runner.stop().await;
+    }
     world.put(&[("u9".into(), 3 * 24, 77, 1)]).await;
     world.runner = Some(Runner::start(world.cluster.clone(), world.sql.clone(), "second".into()));
     world.fresh().await;
