@@ -1,9 +1,9 @@
 //! Hosts storage tablets behind `stele.v1.Tablets`.
 //!
-//! A server keeps its id and counts its lives on its volume ([`identity`]), holds a heartbeat stream to the
-//! leading master ([`heartbeat`]), serves while it has a [`lease`], and keeps the tablets it holds at those
-//! it should hold ([`converge`], [`registry`]). Requests come in by [`service`]; scans become Arrow in
-//! [`batch`] on threads of their own ([`pool`]). [`server`] ties the parts together.
+//! A server keeps its id and counts its lives on its volume (`identity`), holds a heartbeat stream to the
+//! leading master (`heartbeat`), serves while it has a `lease`, and keeps the tablets it holds at those
+//! it should hold (`converge`, `registry`). Requests come in by `service`; scans become Arrow in
+//! `batch` on threads of their own (`pool`). `server` ties the parts together.
 //!
 //! Modules import one way: `lease`, `identity`, `batch`, `pool` → `registry`, `converge`, `host` →
 //! `heartbeat`, `service` → `server`.
