@@ -14,6 +14,23 @@ use datafusion::arrow::datatypes::{TimestampNanosecondType, TimestampSecondType}
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::sync::Arc;
 
+/// What a column is to clients: a type of table schemas, where there is one.
+pub fn type_name(field: &Field) -> String {
+    match field.data_type() {
+        _ if schema::is_json(field) => "json".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
+        ty if ty.is_integer() => "int64".into(),
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => "float64".into(),
+        DataType::Boolean => "bool".into(),
+        DataType::Timestamp(..) => "timestamp".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "bytes".into(),
+        DataType::List(inner) | DataType::LargeList(inner) | DataType::FixedSizeList(inner, _) => format!("list of {}", type_name(inner)),
+        DataType::Map(..) => "map".into(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
 /// Appends one row a line, as objects.
 pub fn ndjson(batch: &RecordBatch, out: &mut String) -> Result<()> {
     let schema = batch.schema();

@@ -19,8 +19,9 @@ use std::sync::Arc;
 
 /// Rows of a page, if the client does not say.
 const PAGE_ROWS: usize = 1_000;
-/// Rows of a page at most: a page is held in memory.
+/// Rows and bytes of a page at most: a page is held in memory.
 const MOST_PAGE_ROWS: usize = 50_000;
+const MOST_PAGE_BYTES: usize = 32 << 20;
 
 /// Read one row.
 ///
@@ -112,7 +113,7 @@ impl Reading {
                 if !self.query.passes(self.rows.table(), &row)? {
                     continue;
                 }
-                if count == limit {
+                if count == limit || out.len() > MOST_PAGE_BYTES {
                     more = true;
                     break 'rows;
                 }

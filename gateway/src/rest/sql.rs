@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use common::{Error, Result};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -106,7 +106,7 @@ fn json(
     batches: SendableRecordBatchStream,
     elapsed: impl FnOnce() -> Duration + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes>> + Send {
-    let column = |f: &Arc<datafusion::arrow::datatypes::Field>| serde_json::json!({ "name": f.name(), "type": f.data_type().to_string() });
+    let column = |f: &Arc<Field>| serde_json::json!({ "name": f.name(), "type": encode::type_name(f) });
     let columns: Vec<_> = batches.schema().fields().iter().map(column).collect();
     let head = format!("{{\"columns\":{},\"rows\":[", serde_json::Value::from(columns));
     let mut first = true;

@@ -3,6 +3,7 @@ use crate::cluster::Cluster;
 use common::catalog::Tablet;
 use common::row::ReadSpec;
 use common::schema::Table;
+use common::time::Micros;
 use common::version::VersionMap;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::SortOptions;
@@ -70,7 +71,8 @@ impl DisplayAs for TabletScanExec {
         write!(f, "TabletScanExec: table={}, tablets={}, key ranges={ranges}", self.table.name, self.tablets.len())?;
         write!(f, ", columns=[{}]", columns.join(", "))?;
         if let Some(times) = self.spec.event_time {
-            write!(f, ", event time=[{}, {})", times.start, times.end)?;
+            let end = |t: Micros, open| if t == open { "…".to_owned() } else { t.to_rfc3339() };
+            write!(f, ", event time=[{}, {})", end(times.start, Micros::MIN), end(times.end, Micros::MAX))?;
         }
         if self.spec.row_limit > 0 { write!(f, ", limit={}", self.spec.row_limit) } else { Ok(()) }
     }

@@ -112,7 +112,7 @@ fn only_reads(error: Error) -> Error {
     if ["DDL not supported", "DML not supported", "Statement not supported"].iter().any(|refusal| error.message.contains(refusal)) {
         return Error::invalid(
             "SQL only reads here (SELECT, EXPLAIN, SHOW): create tables with POST /v1/tables, write rows with POST \
-             /v1/tables/{table}/mutate or /ingest, and define derived tables in YAML",
+             /v1/tables/{table}/rows or /ingest, and define derived tables in YAML",
         );
     }
     error

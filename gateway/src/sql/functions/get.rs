@@ -2,7 +2,7 @@ use crate::rows::documents::{as_text, element, member};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, MapArray, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, exec_err, plan_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use std::sync::Arc;
 
 /// What a part of a document is given as.
@@ -44,6 +44,15 @@ impl ScalarUDFImpl for Get {
             Form::Json => "json_get",
             Form::Text => "json_get_text",
         }
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let operator = if self.form == Form::Json { "->" } else { "->>" };
+        let side = |e: &Expr| match e {
+            Expr::Literal(v, _) => v.try_as_str().flatten().map_or_else(|| v.to_string(), |s| format!("'{s}'")),
+            other => other.schema_name().to_string(),
+        };
+        Ok(args.iter().map(side).collect::<Vec<_>>().join(operator))
     }
 
     fn signature(&self) -> &Signature {

@@ -91,6 +91,14 @@ async fn times_are_written_by_c_formats() {
 }
 
 #[tokio::test]
+async fn operators_name_their_columns_and_group() {
+    let session = session();
+    let frame = session.sql("select attrs->'o'->>'x', count(*) as n from t group by attrs->'o'->>'x' having n > 1").await.unwrap();
+    let batches = frame.collect().await.unwrap();
+    assert_eq!(batches[0].schema().field(0).name(), "t.attrs->'o'->>'x'");
+}
+
+#[tokio::test]
 async fn a_wrong_operand_is_named() {
     let session = session();
     let wrong = session.sql("select 7->'a'").await.unwrap_err().to_string();
