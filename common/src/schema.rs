@@ -1,6 +1,6 @@
 //! Table schemas: what a user declares ([`TableSpec`]) and what the cluster stores ([`Table`]).
 //!
-//! Files hold ids, never names: a declared column is stored under its [`ColumnId`], an undeclared
+//! Files hold ids, never names: a declared column is stored under its [`ColumnId`](crate::ids::ColumnId), an undeclared
 //! one under its qualifier bytes ([`StoredQualifier`]). So renaming is metadata, and a dropped
 //! column's data can never come back under a new column of the same name.
 

@@ -1,27 +1,142 @@
 //! From the tablets held to the tablets desired, level-triggered: whenever the list or a tablet changes,
 //! everything is looked at anew, so that a lost order or a failed step costs a retry and nothing else.
+//! What to do is decided by [`plan`]; here one job is started for each step.
 
-mod plan;
-mod worker;
-
-pub use plan::{Action, Doing, Held, plan};
-pub use worker::{close_all, run};
-
-use common::rpc::master::Desired;
-use common::schema::Table;
+use crate::host::Host;
+use crate::plan::{Action, Wanted, plan};
+use common::{ErrorKind, Result};
 use std::sync::Arc;
+use std::time::Duration;
+use storage::{Tablet, TabletOpen};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-/// A desired tablet with its table shared.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// As ordered.
-    pub desired: Desired,
-    /// `desired.table`.
-    pub table: Arc<Table>,
+/// Tablets that are opened or closed at once: each reads or writes the object store.
+const AT_ONCE: usize = 8;
+
+/// The newest desired list; `None` before the first orders.
+pub type Orders = watch::Receiver<Option<Arc<Vec<Wanted>>>>;
+
+/// Keeps the tablets held at what is desired, until `stop`. Jobs under way are finished first.
+pub async fn run(host: Arc<Host>, mut orders: Orders, stop: CancellationToken) {
+    let (mut jobs, slots) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
+    while !stop.is_cancelled() {
+        let wanted = orders.borrow_and_update().clone();
+        let look_again = wanted.and_then(|wanted| start(&host, &wanted, &mut jobs, &slots));
+        tokio::select! {
+            () = stop.cancelled() => break,
+            changed = orders.changed() => if changed.is_err() { break },
+            Some(_) = jobs.join_next() => {}
+            () = host.registry.work.notified() => {}
+            () = sleep_until(&host, look_again) => {}
+        }
+    }
+    while jobs.join_next().await.is_some() {}
 }
 
-impl From<Desired> for Wanted {
-    fn from(desired: Desired) -> Self {
-        Self { table: Arc::new(desired.table.clone()), desired }
+/// Starts every step that is due; when to look again.
+fn start(host: &Arc<Host>, wanted: &[Wanted], jobs: &mut JoinSet<()>, slots: &Arc<Semaphore>) -> Option<Duration> {
+    let plan = plan(wanted, &host.registry.held(wanted), host.clock.monotonic());
+    for action in plan.actions {
+        let (host, slots) = (host.clone(), slots.clone());
+        match action {
+            Action::Open(at) => {
+                let wanted = wanted[at].clone();
+                host.registry.begin_open(wanted.desired.tablet, wanted.desired.epoch);
+                jobs.spawn(async move {
+                    let _slot = slots.acquire().await;
+                    open(&host, &wanted).await;
+                });
+            }
+            Action::Update(at) => {
+                let wanted = wanted[at].clone();
+                if let Some(tablet) = host.registry.begin_update(wanted.desired.tablet) {
+                    jobs.spawn(async move { update(&host, &tablet, &wanted).await });
+                }
+            }
+            Action::Forget(id) => host.registry.forget(id),
+            Action::Close(id) => {
+                if let Some(tablet) = host.registry.begin_close(id) {
+                    jobs.spawn(async move {
+                        let _slot = slots.acquire().await;
+                        close(&host, tablet).await;
+                    });
+                }
+            }
+        }
+    }
+    plan.look_again
+}
+
+async fn sleep_until(host: &Host, at: Option<Duration>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.saturating_sub(host.clock.monotonic())).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn open(host: &Host, wanted: &Wanted) {
+    let Wanted { desired, table } = wanted;
+    let (tablet, range, epoch, pin) = (desired.tablet, desired.range.clone(), desired.epoch, desired.pin);
+    match host.engine.open_tablet(TabletOpen { tablet, range, epoch, table: table.clone(), pin }).await {
+        Ok(opened) => {
+            tracing::info!(tablet = tablet.0, epoch = epoch.0, table = table.name, "tablet opened");
+            host.registry.opened(opened, pin);
+        }
+        Err(e) => {
+            tracing::warn!(tablet = tablet.0, epoch = epoch.0, table = table.name, error = %e, "tablet cannot be opened");
+            host.registry.open_failed(tablet, e.message, host.clock.monotonic());
+        }
+    }
+}
+
+async fn close(host: &Host, tablet: Tablet) {
+    match host.engine.close_tablet(tablet.id()).await {
+        // Whoever fenced it off has all that is durable; there is nothing left to close.
+        Err(e) if !matches!(e.kind, ErrorKind::Fenced | ErrorKind::NotMine | ErrorKind::NotFound) => {
+            tracing::warn!(tablet = tablet.id().0, error = %e, "tablet cannot be closed");
+            host.registry.close_failed(tablet, host.clock.monotonic());
+        }
+        _ => {
+            tracing::info!(tablet = tablet.id().0, epoch = tablet.epoch().0, "tablet closed");
+            host.registry.closed(&tablet, host.clock.monotonic());
+        }
+    }
+}
+
+async fn update(host: &Host, tablet: &Tablet, wanted: &Wanted) {
+    let result = tell(host, tablet, wanted).await;
+    if let Err(e) = &result {
+        tracing::warn!(tablet = tablet.id().0, error = %e, "tablet cannot follow its orders");
+    }
+    host.registry.updated(tablet, wanted, &result, host.clock.monotonic());
+}
+
+/// Tells an open tablet everything that its order says.
+async fn tell(host: &Host, tablet: &Tablet, wanted: &Wanted) -> Result<()> {
+    if tablet.table() != wanted.table {
+        tablet.set_table(wanted.table.clone());
+    }
+    tablet.set_pin(wanted.desired.pin);
+    host.publish(tablet, &wanted.desired.runs).await?;
+    for run in &wanted.desired.aborted {
+        tablet.drop_staged(*run).await?;
+    }
+    Ok(())
+}
+
+/// Closes every tablet, trying each at most `tries` times. The rows of those that stay open are in the log.
+pub async fn close_all(host: &Arc<Host>, tries: u32) {
+    for _ in 0..tries {
+        let mut jobs = JoinSet::new();
+        for tablet in host.registry.unclosed().into_iter().filter_map(|id| host.registry.begin_close(id)) {
+            let host = host.clone();
+            jobs.spawn(async move { close(&host, tablet).await });
+        }
+        while jobs.join_next().await.is_some() {}
+        if host.registry.unclosed().is_empty() {
+            break;
+        }
     }
 }

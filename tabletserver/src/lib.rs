@@ -2,10 +2,10 @@
 //!
 //! A server keeps its id and counts its lives on its volume (`identity`), holds a heartbeat stream to the
 //! leading master (`heartbeat`), serves while it has a `lease`, and keeps the tablets it holds at those
-//! it should hold (`converge`, `registry`). Requests come in by `service`; scans become Arrow in
+//! it should hold (`plan`, `converge`, `registry`). Requests come in by `service`; scans become Arrow in
 //! `batch` on threads of their own (`pool`). `server` ties the parts together.
 //!
-//! Modules import one way: `lease`, `identity`, `batch`, `pool` → `registry`, `converge`, `host` →
+//! Modules import one way: `lease`, `identity`, `batch`, `pool`, `plan` → `registry` → `host` → `converge`,
 //! `heartbeat`, `service` → `server`.
 
 mod batch;
@@ -14,6 +14,7 @@ mod heartbeat;
 mod host;
 mod identity;
 mod lease;
+mod plan;
 mod pool;
 mod registry;
 mod server;

@@ -1,6 +1,6 @@
 //! The tablets of this server and what each of them does.
 
-use crate::converge::{Doing, Held, Wanted};
+use crate::plan::{Doing, Held, Wanted};
 use common::ids::{Epoch, RunId, Seq, TabletId};
 use common::rpc::master::{TabletReport, TabletState};
 use common::rpc::tablet::Target;

@@ -1,10 +1,11 @@
 //! One tablet server: starts its parts in order and ends them in the opposite one.
 
-use crate::converge::{self, Wanted};
+use crate::converge;
 use crate::heartbeat::{self, Heartbeat, Mailbox, Reporter};
 use crate::host::Host;
 use crate::identity::{DataDir, Identity};
 use crate::lease::LeaseGuard;
+use crate::plan::Wanted;
 use crate::registry::Registry;
 use crate::service::TabletsService;
 use common::config::TabletServerConfig;

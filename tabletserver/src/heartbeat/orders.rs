@@ -1,7 +1,7 @@
 //! What a life has been told: the lease, the newest desired list, and how far reports were answered.
 
-use crate::converge::Wanted;
 use crate::lease::Lease;
+use crate::plan::Wanted;
 use common::rpc::master::Orders;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,26 @@
-//! The decision: (desired, held, now) → what to do. Pure.
+//! The decision of convergence: (desired, held, now) → what to do. Pure.
 
-use super::Wanted;
 use common::ids::{Epoch, TabletId};
+use common::rpc::master::Desired;
+use common::schema::Table;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// A desired tablet with its table shared.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// As ordered.
+    pub desired: Desired,
+    /// `desired.table`.
+    pub table: Arc<Table>,
+}
+
+impl From<Desired> for Wanted {
+    fn from(desired: Desired) -> Self {
+        Self { table: Arc::new(desired.table.clone()), desired }
+    }
+}
 
 /// A tablet as convergence sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +126,7 @@ mod tests {
     use super::*;
     use common::ids::TableId;
     use common::key::KeyRange;
-    use common::rpc::master::Desired;
-    use common::schema::{Table, TableKind, TableSpec};
+    use common::schema::{TableKind, TableSpec};
 
     const NOW: Duration = Duration::from_secs(100);
     const LATER: Duration = Duration::from_secs(101);
