@@ -74,7 +74,7 @@ impl RawRow {
     }
 }
 
-/// What sources are asked for. They may give more cells than asked, never fewer.
+/// What sources are asked for. They may give older cells and lower seqs than asked, but no other columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Scan {
     /// Sorted and disjoint.

@@ -142,6 +142,11 @@ impl Engine {
     }
 
     #[cfg(test)]
+    pub(crate) fn reader_for_tests(&self) -> ReaderContext {
+        self.shared.reader.clone()
+    }
+
+    #[cfg(test)]
     pub(crate) async fn sweep_for_tests(&self) {
         self.dead_logs.sweep().await;
     }

@@ -72,3 +72,15 @@ impl EncodedRecords {
         Ok(records)
     }
 }
+
+/// A whole segment with one group of records and its end.
+#[cfg(test)]
+pub(crate) fn segment_for_tests(log: LogName, number: u64, records: &EncodedRecords) -> Vec<u8> {
+    let mut out = group::segment_header(log, number).expect("a header encodes");
+    for (i, part) in [records, &EncodedRecords::default()].into_iter().enumerate() {
+        let header = group::GroupHeader::of(i as u64 + 1, part.count, &part.bytes).expect("a small group");
+        out.extend_from_slice(&header.encode());
+        out.extend_from_slice(&part.bytes);
+    }
+    out
+}

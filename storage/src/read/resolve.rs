@@ -128,7 +128,8 @@ impl<'v> Judge<'v> {
         let same = self.column.as_ref().is_some_and(|(f, q)| *f == cell.family && *q == cell.qualifier);
         if !same {
             self.rule = self.view.rule(cell.family);
-            self.wanted = self.view.columns.wants(cell.family, &cell.qualifier);
+            // Without `keep_empty_rows` sources give wanted columns only.
+            self.wanted = !self.view.keep_empty_rows || self.view.columns.wants(cell.family, &cell.qualifier);
             (self.last, self.newer, self.shown) = (None, 0, 0);
             self.column = Some((cell.family, cell.qualifier.clone()));
         }

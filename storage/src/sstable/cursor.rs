@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// Bytes that a scan reads ahead in one request at most.
 const MAX_AHEAD: u64 = 1 << 20;
 
+/// Cells that room is made for beforehand at most.
+const MAX_HINT: usize = 256;
+
 /// See the module's page.
 #[derive(Debug)]
 pub(crate) struct BlockCursor<R> {
@@ -31,6 +34,8 @@ pub(crate) struct BlockCursor<R> {
     ahead: VecDeque<(usize, Block)>,
     /// Bytes to read ahead at the next miss.
     ahead_bytes: u64,
+    /// Cells of the last row: the next is likely to have as many.
+    last_cells: usize,
 }
 
 #[derive(Debug)]
@@ -51,7 +56,7 @@ enum Walk {
 impl<R: std::ops::Deref<Target = Reader>> BlockCursor<R> {
     pub(crate) fn new(reader: R, section: Section, scan: Arc<Scan>) -> Self {
         let wanted = Wanted::new(&scan, &reader.dictionary);
-        Self { reader, section, scan, wanted, range: 0, open: None, ahead: VecDeque::new(), ahead_bytes: 0 }
+        Self { reader, section, scan, wanted, range: 0, open: None, ahead: VecDeque::new(), ahead_bytes: 0, last_cells: 0 }
     }
 
     /// The next row with something wanted.
@@ -65,9 +70,11 @@ impl<R: std::ops::Deref<Target = Reader>> BlockCursor<R> {
                 self.range += 1;
                 continue;
             };
-            let mut row = RawRow { key: entry.key.clone(), ..RawRow::default() };
+            let cells = Vec::with_capacity(self.last_cells);
+            let mut row = RawRow { key: entry.key.clone(), cells, deletes: Vec::new() };
             self.read_body(&block, &entry, &mut row)?;
             self.continue_row(&mut row).await?;
+            self.last_cells = row.cells.len().min(MAX_HINT);
             if !row.is_empty() {
                 return Ok(Some(row));
             }

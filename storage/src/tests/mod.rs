@@ -1,7 +1,11 @@
 //! Tests of the whole engine, each named after the rule that it keeps.
 
 mod commit;
+mod compaction;
+mod damage;
 mod derived;
+mod faults;
+mod golden;
 mod harness;
 mod model;
 mod recovery;

@@ -1,0 +1,121 @@
+use super::harness::{World, bytes, changes, delete_row, family, set, set_at, values, write};
+use common::ErrorKind;
+use common::ids::Seq;
+use common::row::{Mutation, ReadSpec, RowMutation};
+use futures::TryStreamExt;
+use std::time::Duration;
+
+#[tokio::test]
+async fn old_sstables_are_deleted_only_when_no_manifest_names_them_and_no_reader_holds_them() {
+    let mut world = World::new();
+    let (_engine, t) = world.start().await;
+    for key in ["a", "b", "c"] {
+        write(&t, set(key, "1")).await;
+        t.flush().await.unwrap();
+    }
+    let reading = t.read(ReadSpec::default(), Seq::MAX).unwrap();
+    t.compact().await.unwrap();
+    assert_eq!(t.stats().sstables, 1);
+    assert_eq!(world.objects("tablets/9/sst").await.len(), 4, "an open read holds the old ones");
+    assert_eq!(reading.try_concat().await.unwrap().len(), 3);
+    for _ in 0..1000 {
+        if world.objects("tablets/9/sst").await.len() == 1 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.objects("tablets/9/sst").await.len(), 1);
+    let (_, t) = world.start().await;
+    assert_eq!(values(&t, Seq::MAX).await, ["a=1", "b=1", "c=1"]);
+}
+
+#[tokio::test]
+async fn a_tombstone_is_dropped_only_when_nothing_older_can_lie_below_it() {
+    let mut world = World::new();
+    let (_, t) = world.start().await;
+    write(&t, set("a", "1")).await;
+    t.flush().await.unwrap();
+    for key in ["a", "b"] {
+        write(&t, delete_row(key)).await;
+        t.flush().await.unwrap();
+    }
+    t.inner_for_tests().compact_some_for_tests(34, 100).await.unwrap();
+    assert_eq!(t.stats().sstables, 2, "the oldest was not merged");
+    assert!(values(&t, Seq::MAX).await.is_empty());
+    t.compact().await.unwrap();
+    assert_eq!(t.stats().sstables, 0, "at the bottom deletes and what they hide go together");
+    let (_, t) = world.start().await;
+    assert!(values(&t, Seq::MAX).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_pin_keeps_changes_and_below_the_floor_they_are_lost() {
+    let mut world = World::new();
+    let (_, t) = world.start().await;
+    for value in ["1", "2", "3"] {
+        write(&t, set_at("a", "two", Some(5), value)).await;
+    }
+    t.flush().await.unwrap();
+    t.set_pin(Some(Seq(1)));
+    t.compact().await.unwrap();
+    assert_eq!(t.floor(), Seq(1));
+    let change = changes(&t, Seq(1), Seq::MAX).await.remove(0);
+    let value = |row: Option<common::row::Row>| row.unwrap().cells[0].value.clone();
+    assert_eq!((value(change.old), value(change.new)), (bytes("1"), bytes("3")));
+    t.set_pin(None);
+    t.compact().await.unwrap();
+    assert_eq!(t.floor(), Seq(3));
+    let lost = t.changes(Seq(1), Seq::MAX, common::key::KeyRange::ALL).err().unwrap();
+    assert_eq!(lost.kind, ErrorKind::ChangesLost);
+    assert_eq!(t.read(ReadSpec::default(), Seq(2)).err().unwrap().kind, ErrorKind::SnapshotTooOld);
+    assert_eq!(values(&t, Seq(3)).await, ["a=3"]);
+}
+
+#[tokio::test]
+async fn an_unpinned_snapshot_stays_readable_for_its_retention() {
+    let mut world = World::new();
+    world.tune = |config| config.snapshot_retention = Duration::from_secs(60);
+    let (_, t) = world.start().await;
+    write(&t, set_at("a", "two", Some(5), "1")).await;
+    world.clock.advance(Duration::from_secs(5));
+    write(&t, set_at("a", "two", Some(5), "2")).await;
+    t.flush().await.unwrap();
+    world.clock.advance(Duration::from_secs(30));
+    t.compact().await.unwrap();
+    assert_eq!(values(&t, Seq(1)).await, ["a=1"]);
+    world.clock.advance(Duration::from_secs(60));
+    t.compact().await.unwrap();
+    assert_eq!(t.read(ReadSpec::default(), Seq(1)).err().unwrap().kind, ErrorKind::SnapshotTooOld);
+}
+
+#[tokio::test]
+async fn a_condemned_cell_is_hidden_at_once_and_removed_ten_minutes_later() {
+    let mut world = World::new();
+    let (_, t) = world.start().await;
+    write(&t, set_at("a", "young", None, "1")).await;
+    t.flush().await.unwrap();
+    world.clock.advance(Duration::from_secs(11));
+    assert!(values(&t, Seq::MAX).await.is_empty());
+    t.compact().await.unwrap();
+    assert_eq!(t.stats().sstables, 1);
+    world.clock.advance(Duration::from_secs(600));
+    t.compact().await.unwrap();
+    assert_eq!(t.stats().sstables, 0);
+}
+
+/// The one open case of deletes and GC rules: either answer is right, and compaction settles it.
+#[tokio::test]
+async fn a_partial_delete_may_show_a_condemned_version_until_compaction() {
+    let mut world = World::new();
+    let (_, t) = world.start().await;
+    for at in [1, 2, 3] {
+        write(&t, set_at("a", "two", Some(at), &at.to_string())).await;
+    }
+    let timestamps = common::time::TimeRange { start: common::time::Micros(2), end: common::time::Micros::MAX };
+    let partial = Mutation::DeleteColumn { family: family("two"), qualifier: bytes("q"), timestamps };
+    t.flush().await.unwrap();
+    write(&t, RowMutation { key: bytes("a"), mutations: vec![partial] }).await;
+    assert_eq!(values(&t, Seq::MAX).await, ["a=1"]);
+    t.inner_for_tests().compact_some_for_tests(0, 0).await.unwrap();
+    assert!(values(&t, Seq::MAX).await.is_empty());
+}

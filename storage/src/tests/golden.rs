@@ -1,0 +1,139 @@
+//! The bytes of each format, as released. A difference means that stored data would no longer be read: a new
+//! version number, a reader for both, and a further golden file.
+
+use crate::format::{LogBody, LogName, LogRecord, Manifest, Remembered, SstableName, SstableRef, StagedRef, StoredRow};
+use crate::raw::{RawCell, RawDelete, RawRow};
+use bytes::Bytes;
+use common::envelope::AsJson;
+use common::ids::{Epoch, FamilyId, Incarnation, RunId, SchemaVersion, Seq, ServerId, TableId, TabletId};
+use common::key::KeyRange;
+use common::row::{Mutation, RowMutation};
+use common::time::{Micros, TimeRange};
+use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Compares with the golden file, or writes it when `STELE_WRITE_GOLDEN` is set.
+fn golden(name: &str, bytes: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
+    if std::env::var_os("STELE_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, bytes).unwrap();
+    }
+    assert!(std::fs::read(&path).unwrap() == bytes, "the bytes of {name} have changed");
+}
+
+const LOG: LogName = LogName { server: ServerId(2), incarnation: Incarnation(7) };
+
+fn row() -> StoredRow {
+    let set = |q: &'static str, t: Option<i64>, v: &'static str| Mutation::Set {
+        family: FamilyId(1),
+        qualifier: Bytes::from_static(q.as_bytes()),
+        timestamp: t.map(Micros),
+        value: Bytes::from_static(v.as_bytes()),
+    };
+    let timestamps = TimeRange { start: Micros(-5), end: Micros(5) };
+    let mutations = vec![
+        Mutation::DeleteRow,
+        Mutation::DeleteFamily { family: FamilyId(2) },
+        Mutation::DeleteColumn { family: FamilyId(1), qualifier: Bytes::from_static(b"old"), timestamps },
+        set("name", None, "Ada"),
+        set("name", Some(3), "Eve"),
+    ];
+    StoredRow::reduce(RowMutation { key: Bytes::from_static(b"user1"), mutations }, Micros(1_700_000_000_000_000))
+}
+
+fn records() -> Vec<LogRecord> {
+    let (timestamp, refused) = (Micros(1_700_000_000_000_000), vec![(1, AsJson(common::Error::invalid("no")))]);
+    let record = |first, last, body| LogRecord { tablet: TabletId(9), epoch: Epoch(4), first: Seq(first), last: Seq(last), body };
+    let remembered = Remembered { request: [1; 16], first: Seq(11), rows: 2, timestamp, refused: refused.clone() };
+    vec![
+        record(11, 11, LogBody::Write { request: Some([1; 16]), timestamp, refused, rows: vec![row()] }),
+        record(0, 0, LogBody::Stage { run: RunId(5), part: 2, timestamp, rows: vec![row()] }),
+        record(12, 12, LogBody::Apply { runs: vec![RunId(5)] }),
+        record(0, 0, LogBody::DropStaged { run: RunId(6) }),
+        record(0, 0, LogBody::ClosedTablet),
+        record(0, 0, LogBody::Requests(vec![remembered])),
+    ]
+}
+
+#[test]
+fn log_segment_bytes_are_as_released() {
+    let mut encoded = crate::log::EncodedRecords::default();
+    records().iter().for_each(|r| encoded.push(r).unwrap());
+    let bytes = crate::log::segment_for_tests(LOG, 3, &encoded);
+    golden("log-segment-v1", &bytes);
+    let dir = tempfile::tempdir().unwrap();
+    let folder = crate::format::names::log_folder(dir.path(), LOG);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(crate::format::names::segment(3)), bytes).unwrap();
+    let (oldest, read) = crate::log::read_log(dir.path(), LOG, |_| true).unwrap();
+    let read: Vec<_> = read[&TabletId(9)].iter().map(|(_, r)| r.clone()).collect();
+    assert_eq!((oldest, read), (3, records()));
+}
+
+#[test]
+fn manifest_bytes_are_as_released() {
+    let sstable = SstableRef {
+        name: SstableName { home: TabletId(9), epoch: Epoch(3), number: 12 },
+        level: 1,
+        range: KeyRange::new("a", Some(Bytes::from_static(b"z"))),
+        seqs: (Seq(1), Seq(10)),
+        timestamps: (Micros(-1), Micros(1_700_000_000_000_000)),
+        event_times: Some((Micros(0), Micros(5))),
+        size: 4096,
+        rows: 7,
+        deletes: 1,
+    };
+    let manifest = Manifest {
+        table: TableId(5),
+        tablet: TabletId(9),
+        range: KeyRange::new("a", None),
+        epoch: Epoch(4),
+        owner: LogName { server: ServerId(1), incarnation: Incarnation(8) },
+        log: LOG,
+        log_epoch: Epoch(3),
+        log_from: 2,
+        flushed: Seq(10),
+        floor: Seq(3),
+        highest_timestamp: Micros(1_700_000_000_000_000),
+        schema_version: SchemaVersion(1),
+        applied: Seq(10),
+        applied_runs: vec![(RunId(4), Seq(10))],
+        staged: vec![StagedRef { run: RunId(5), log_from: 3, sstables: Vec::new() }],
+        next_sstable: 13,
+        sstables: vec![sstable],
+    };
+    let bytes = manifest.encode().unwrap();
+    golden("manifest-v1", &bytes);
+    assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
+}
+
+#[tokio::test]
+async fn sstable_bytes_are_as_released() {
+    let store: common::store::SharedStore = Arc::new(InMemory::new());
+    let name = SstableName { home: TabletId(9), epoch: Epoch(3), number: 12 };
+    let mut writer = crate::sstable::Writer::new(store.clone(), name, 300);
+    let rows: Vec<_> = (0..20u64).map(sstable_row).collect();
+    for row in &rows {
+        writer.add(row).await.unwrap();
+    }
+    let finished = writer.finish().await.unwrap();
+    let bytes = store.get(&crate::format::names::sstable(&name)).await.unwrap().bytes().await.unwrap();
+    assert_eq!(bytes.len() as u64, finished.size);
+    golden("sstable-v1", &bytes);
+}
+
+fn sstable_row(i: u64) -> RawRow {
+    let stored = row();
+    let key = Bytes::from(format!("user{i:02}"));
+    let cells = stored.cells.into_iter().map(|c| RawCell {
+        family: c.family,
+        qualifier: c.qualifier,
+        timestamp: c.timestamp,
+        seq: Seq(100 + i),
+        value: Bytes::from(format!("{}{i}", "x".repeat(10 * i as usize % 70))),
+    });
+    let deletes = stored.deletes.into_iter().filter(|_| i % 5 == 0).map(|what| RawDelete { what, seq: Seq(100 + i) });
+    RawRow { key, cells: cells.collect(), deletes: deletes.collect() }
+}
