@@ -1,6 +1,6 @@
 //! `stele derived`.
 
-use crate::client::{Client, UrlArgs};
+use crate::client::{Client, Unreachable, UrlArgs};
 use crate::print::{self, Grid};
 use crate::project::{Definitions, Project};
 use crate::sql;
@@ -157,8 +157,12 @@ struct Finding {
 pub async fn run(command: DerivedCommand) -> Result<ExitCode> {
     match command {
         DerivedCommand::Validate { dir, url } => {
-            let found = send(&Client::new(&url.url)?, "validate", &Project::folder(&dir)?.definitions()?).await?;
-            report(&found, "valid, apply: ");
+            let definitions = Project::folder(&dir)?.definitions()?;
+            match send(&Client::new(&url.url)?, "validate", &definitions).await {
+                Ok(found) => report(&found, "valid, apply: "),
+                Err(e) if e.is::<Unreachable>() => validate_alone(definitions, &url.url).await?,
+                Err(e) => return Err(e),
+            }
         }
         DerivedCommand::Apply { dir, url } => {
             let found = send(&Client::new(&url.url)?, "apply", &Project::folder(&dir)?.definitions()?).await?;
@@ -232,6 +236,19 @@ async fn wait_logged(client: &Client, status: &Status) -> Result<()> {
 async fn send(client: &Client, verb: &str, files: &Definitions) -> Result<Vec<Finding>> {
     let answer: Tables<Finding> = client.put_json(Method::POST, &["derived", verb], &json!({ "files": files })).await?;
     Ok(answer.tables)
+}
+
+/// Compiles definitions against the sources that their own project declares.
+async fn validate_alone(definitions: Definitions, url: &str) -> Result<()> {
+    let project = derived::Project::from_files(definitions);
+    let compiled = tokio::task::spawn_blocking(move || project.compile(&gateway::sql::session_without_tables, &[])).await?;
+    eprintln!("no gateway answers at {url}: checked against the sources of the project alone");
+    for artifact in compiled.artifacts() {
+        println!("{}: valid", artifact.name);
+        artifact.warnings.iter().for_each(|warning| println!("  warning: {warning}"));
+    }
+    let problems: Vec<_> = compiled.problems().map(ToString::to_string).collect();
+    if problems.is_empty() { Ok(()) } else { bail!(problems.join("\n")) }
 }
 
 fn report(found: &[Finding], prefix: &str) {

@@ -132,7 +132,10 @@ fn start_master(dir: &TempDir, listen: &str) -> Running {
 fn start_tabletserver(dir: &TempDir, listen: &str, master: &str) -> Running {
     let config = dir.path().join("tabletserver.yaml");
     let (data, bucket) = (dir.path().join("server"), dir.path().join("bucket"));
-    std::fs::write(&config, format!("data_dir: {}\nstore: {}\nmasters: [\"{master}\"]\n", data.display(), bucket.display())).unwrap();
+    let (data, bucket) = (data.display(), bucket.display());
+    // So small that the tests' few rows are flushed again and again.
+    let settings = format!("data_dir: {data}\nstore: {bucket}\nmasters: [\"{master}\"]\nmemtable_bytes: 100000\n");
+    std::fs::write(&config, settings).unwrap();
     let mut command = stele();
     command.arg("tabletserver").arg("--config").arg(config).env("STELE_LISTEN", listen);
     Running::start(&mut command, &dir.path().join("tabletserver.log"))

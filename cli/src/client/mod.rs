@@ -101,7 +101,7 @@ impl Client {
     fn unreachable(&self, e: &reqwest::Error) -> anyhow::Error {
         if e.is_connect() {
             let base = self.base();
-            return anyhow!("no gateway answers at {base}: start one with `stele up`, or give its address with --url or STELE_URL");
+            return anyhow::Error::new(Unreachable { base: base.to_owned() });
         }
         // The outer sentence only repeats the URL; the cause says what happened.
         let cause = std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string);
@@ -118,6 +118,20 @@ pub async fn pipe(response: Response) -> Result<()> {
     }
     Ok(std::io::stdout().lock().flush()?)
 }
+
+/// No gateway answers.
+#[derive(Debug)]
+pub struct Unreachable {
+    base: String,
+}
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no gateway answers at {}: start one with `stele up`, or give its address with --url or STELE_URL", self.base)
+    }
+}
+
+impl std::error::Error for Unreachable {}
 
 /// Whether the same request may be sent again, and after how long.
 pub fn retry_after(e: &anyhow::Error) -> Option<Duration> {

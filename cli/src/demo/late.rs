@@ -26,7 +26,7 @@ pub async fn run(demo: &Demo, memory: &mut Memory, tables: &[String]) -> Result<
     demo.screen.done(&format!("sent {} to {source}: {title}", print::count(sent, "event")), began.elapsed())?;
 
     let log = format!(
-        "select table_name, status, reason, windows, rows_out, rows_changed, duration_ms from system.runs \
+        "select table_name as \"table\", status, reason, windows, rows_out as rows, rows_changed as changed, duration_ms as ms from system.runs \
          where started_at >= timestamp '{}' order by started_at, run",
         since.to_rfc3339().trim_end_matches('Z')
     );

@@ -9,8 +9,8 @@ use reqwest::Method;
 use std::time::{Duration, Instant};
 
 /// The last runs, newest first.
-const RUN_LOG: &str = "select started_at, table_name, status, reason, windows, rows_in, rows_out, rows_changed, duration_ms \
-                       from system.runs order by started_at desc, run desc limit 12";
+const RUN_LOG: &str = "select table_name as \"table\", status, reason, windows, rows_in as read, rows_out as rows, rows_changed as changed, \
+                       duration_ms as ms from system.runs order by started_at desc, run desc limit 12";
 
 /// Shows reads, queries and the run log.
 pub async fn run(demo: &Demo) -> Result<()> {
@@ -29,7 +29,7 @@ pub async fn run(demo: &Demo) -> Result<()> {
     let began = Instant::now();
     let mut grid = sql::grid(&demo.client, RUN_LOG).await?;
     shorten_windows(&mut grid);
-    demo.screen.answer("the last of system.runs", began.elapsed(), &grid)
+    demo.screen.answer("select … from system.runs, newest first", began.elapsed(), &grid)
 }
 
 /// Picks the parameters, then reads: the shown time is that of a second, warm read on an open connection, as a
