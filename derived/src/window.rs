@@ -45,6 +45,8 @@ fn utc() -> String {
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
+/// 1970-01-05.
+const MONDAY: i64 = 4 * DAY;
 /// Calendar arithmetic holds between the years 2 and 9998; instants outside are clamped to it.
 const EARLIEST: i64 = -62_100_000_000_000_000;
 const LATEST: i64 = 253_300_000_000_000_000;
@@ -99,10 +101,12 @@ impl Windows {
     #[must_use]
     pub fn floor(&self, t: Micros) -> Micros {
         let t = clamp(t);
+        if let Some((length, origin)) = self.even() {
+            return Micros(t.0 - (t.0 - origin).rem_euclid(length));
+        }
         match self.every {
-            Every::Fixed(length) => Micros(t.0 - t.0.rem_euclid(length)),
             Every::Hour => self.hour_floor(t),
-            Every::Day | Every::Week | Every::Month => {
+            _ => {
                 let mut day = self.later(self.first_day(self.local_time(t).date()));
                 while self.midnight(day) > t {
                     day = self.earlier(day);
@@ -116,10 +120,12 @@ impl Windows {
     #[must_use]
     pub fn next(&self, t: Micros) -> Micros {
         let t = clamp(t);
+        if let Some((length, origin)) = self.even() {
+            return Micros(t.0 - (t.0 - origin).rem_euclid(length) + length);
+        }
         match self.every {
-            Every::Fixed(length) => Micros(t.0 - t.0.rem_euclid(length) + length),
             Every::Hour => self.hour_next(t),
-            Every::Day | Every::Week | Every::Month => {
+            _ => {
                 let mut day = self.first_day(self.local_time(t).date());
                 while self.midnight(day) <= t {
                     day = self.later(day);
@@ -170,7 +176,7 @@ impl Windows {
     /// The first instant at which the zone's clock shows `local` or, if it skips that, something later.
     #[must_use]
     pub fn instant(&self, local: Micros) -> Micros {
-        if local.0 < EARLIEST || local.0 > LATEST {
+        if local.0 < EARLIEST || local.0 > LATEST || self.zone == Tz::UTC {
             return local;
         }
         match self.zone.from_local_datetime(&naive(local)).earliest() {
@@ -195,7 +201,23 @@ impl Windows {
         self.zone.name()
     }
 
+    /// Length and a start of windows that are all equally long, µs. Years of hourly windows are walked at every
+    /// decision: these need no calendar.
+    fn even(&self) -> Option<(i64, i64)> {
+        match self.every {
+            Every::Fixed(length) => Some((length, 0)),
+            _ if self.zone != Tz::UTC => None,
+            Every::Hour => Some((HOUR, 0)),
+            Every::Day => Some((DAY, 0)),
+            Every::Week => Some((7 * DAY, MONDAY)),
+            Every::Month => None,
+        }
+    }
+
     fn offset(&self, t: Micros) -> i64 {
+        if self.zone == Tz::UTC {
+            return 0;
+        }
         i64::from(self.zone.offset_from_utc_datetime(&naive(t)).fix().local_minus_utc()) * 1_000_000
     }
 

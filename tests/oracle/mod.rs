@@ -39,10 +39,12 @@ impl Trial {
         Finished::of(self.cluster.stele(&[]).args(arguments.into_iter().map(AsRef::as_ref))).ok()
     }
 
-    /// Loads files of the data set into a table; gives what the command says of it.
-    pub fn ingest(&self, table: &str, files: &[&str]) -> String {
+    /// Loads files of the data set into a table, which hold all of it up to a time; gives what the command says of it.
+    pub fn ingest(&self, table: &str, files: &[&str], complete_until: Option<&str>) -> String {
         let files: Vec<_> = files.iter().map(|f| self.data.join(f)).collect();
-        let said = self.run(["ingest", table].iter().map(OsStr::new).chain(files.iter().map(|f| f.as_os_str())));
+        let options = complete_until.map(|until| ["--complete-until", until]);
+        let words = ["ingest", table].into_iter().chain(options.into_iter().flatten());
+        let said = self.run(words.map(OsStr::new).chain(files.iter().map(|f| f.as_os_str())));
         self.note(&format!("{table}: {}", said.trim()));
         said
     }

@@ -86,17 +86,35 @@ impl Inputs<'_> {
         needed.filter(|i| !self.covers(window, i, start, end)).map(|i| i.name.as_str()).next()
     }
 
-    fn covers(&self, window: &OutputWindow, input: &Input, start: Micros, end: Micros) -> bool {
+    /// Whether an input ends before what window `[start, end)` needs of it: so it does for all later windows, of
+    /// which there may be years.
+    pub fn end_before(&self, window: &OutputWindow, start: Micros, end: Micros) -> bool {
+        let needed = self.artifact.inputs.iter().filter(|i| i.need == Need::Complete);
+        needed.filter_map(|i| Some(self.reads(window, i, start, end).end > self.end(i)?)).any(|ends| ends)
+    }
+
+    /// The end of what is complete of an input; `None`: it is not complete by time.
+    fn end(&self, input: &Input) -> Option<Micros> {
+        match self.states.get(&input.name) {
+            Some(state) => input.time.as_ref()?.windows.as_ref().map(|_| state.complete.ranges().last().map_or(Micros::MIN, |r| r.1)),
+            None => Some(raw_watermark(self.facts, &input.name).unwrap_or(Micros::MIN)),
+        }
+    }
+
+    /// What window `[start, end)` needs of an input: event times, or instants if the input is cut in windows.
+    fn reads(&self, window: &OutputWindow, input: &Input, start: Micros, end: Micros) -> TimeRange {
         // Of an input without time bound only what lies before the window's end can ever be complete.
         let reads = match input.reach.is_bounded() {
             true => input.reach.reads(&window.windows, start, end),
             false => TimeRange { start: Micros::MIN, end: input.time.as_ref().map_or(end, |t| t.value(end)) },
         };
+        input.time.as_ref().map_or(reads, |t| t.instants(reads))
+    }
+
+    fn covers(&self, window: &OutputWindow, input: &Input, start: Micros, end: Micros) -> bool {
+        let reads = self.reads(window, input, start, end);
         match (self.states.get(&input.name), &input.time) {
-            (Some(state), Some(time)) if time.windows.is_some() => {
-                let reads = time.instants(reads);
-                state.complete.covers(reads.start, reads.end)
-            }
+            (Some(state), Some(time)) if time.windows.is_some() => state.complete.covers(reads.start, reads.end),
             (Some(state), _) => state.published,
             (None, _) => raw_watermark(self.facts, &input.name).is_some_and(|w| reads.end <= w),
         }

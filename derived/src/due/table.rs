@@ -45,6 +45,18 @@ struct Deciding<'a> {
     inputs: Inputs<'a>,
 }
 
+/// The due windows of one table.
+#[derive(Default)]
+struct Walked {
+    /// Those that run now.
+    marks: Vec<Marks>,
+    /// Those that run now or soon.
+    soon: RangeSet,
+    /// Those that nobody waits for.
+    stuck: RangeSet,
+    waits: BTreeMap<String, RangeSet>,
+}
+
 /// What keeps due windows from running.
 enum Held {
     /// They will run soon: descendants wait.
@@ -56,70 +68,50 @@ enum Held {
 impl Deciding<'_> {
     fn windowed(&self, window: &OutputWindow) -> (Decision, State) {
         let start = self.inputs.start(window);
-        let sets = self.sets(window, start);
-        let mut marks: Vec<Marks> = Vec::new();
-        let mut waits: BTreeMap<String, RangeSet> = BTreeMap::new();
-        let (mut unsettled, mut stuck) = (RangeSet::empty(), RangeSet::empty());
         let reached: Vec<_> = self.inputs.unsettled().collect();
-        let mixed = self.inputs.mixed();
-        for &(from, to) in sets.candidates.ranges() {
-            for (s, e) in window.windows.iter(from, to) {
-                let Some(due) = sets.due(self, window, &mixed, s, e) else { continue };
-                match self.held(&due, &reached, s, e) {
-                    None => {
-                        unsettled.insert(s, e);
-                        if !self.published.claimed.meets(s, e) {
-                            marks.push(due);
-                        }
-                    }
-                    Some(Held::Soon(why)) => {
-                        unsettled.insert(s, e);
-                        waits.entry(why).or_default().insert(s, e);
-                    }
-                    Some(Held::Stuck(why)) => {
-                        stuck.insert(s, e);
-                        waits.entry(why).or_default().insert(s, e);
-                    }
-                }
-            }
-        }
-        self.finish(window, start, marks, waits, (unsettled, stuck), mixed, &reached)
-    }
-
-    #[allow(clippy::too_many_arguments)] // one place that turns the walk's results into the answer
-    fn finish(
-        &self,
-        window: &OutputWindow,
-        start: Option<Micros>,
-        marks: Vec<Marks>,
-        waits: BTreeMap<String, RangeSet>,
-        (unsettled, stuck): (RangeSet, RangeSet),
-        mut mixed: BTreeMap<String, RangeSet>,
-        reached: &[(&str, RangeSet)],
-    ) -> (Decision, State) {
-        let whole = matches!(self.artifact.strategy, Strategy::Merge(_));
-        let due = unsettled.union(&stuck);
-        let complete = match start {
-            Some(s) => self.published.complete.union(&RangeSet::of(Micros::MIN, s)),
-            None => self.published.complete.clone(),
-        };
-        let first = start.unwrap_or(Micros::MIN);
-        let watermark = complete.ranges().iter().find(|(s, e)| *s <= first && first < *e).map(|r| r.1);
-        if !stuck.is_empty() {
-            mixed.entry(self.artifact.name.clone()).or_default().clone_from(&stuck);
+        let mut mixed = self.inputs.mixed();
+        let walked = self.walk(window, &self.sets(window, start), &reached, &mixed);
+        let before = start.map_or_else(RangeSet::empty, |s| RangeSet::of(Micros::MIN, s));
+        let complete = self.published.complete.union(&before);
+        let watermark = start.and_then(|first| complete.ranges().iter().find(|(s, e)| *s <= first && first <= *e)).map(|r| r.1);
+        if !walked.stuck.is_empty() {
+            mixed.insert(self.artifact.name.clone(), walked.stuck.clone());
         }
         // What an ancestor is about to change here is not settled either, due or not yet.
         let coming = reached.iter().fold(RangeSet::empty(), |all, (_, w)| all.union(w)).intersect(&self.published.windows);
+        let whole = matches!(self.artifact.strategy, Strategy::Merge(_));
         let decision = Decision {
             table: self.artifact.name.clone(),
-            due,
-            runs: group::runs(&window.windows, marks, self.facts.max_windows, whole),
-            waits: waits.into_iter().map(|(why, windows)| Wait { windows, why }).collect(),
+            due: walked.soon.union(&walked.stuck),
+            runs: group::runs(&window.windows, walked.marks, self.facts.max_windows, whole),
+            waits: walked.waits.into_iter().map(|(why, windows)| Wait { windows, why }).collect(),
             start,
             watermark,
         };
         let published = self.published.version.0 > 0;
-        (decision, State { unsettled: unsettled.union(&coming), mixed, complete, published, start })
+        (decision, State { unsettled: walked.soon.union(&coming), mixed, complete, published, start })
+    }
+
+    /// Looks at every window that may be due.
+    fn walk(&self, window: &OutputWindow, sets: &Sets, reached: &[(&str, RangeSet)], mixed: &BTreeMap<String, RangeSet>) -> Walked {
+        let mut walked = Walked::default();
+        let candidates = sets.candidates.ranges().iter().flat_map(|&(from, to)| window.windows.iter(from, to));
+        for (s, e) in candidates {
+            let Some(due) = sets.due(self, window, mixed, s, e) else { continue };
+            let held = self.held(&due, reached, s, e);
+            let (set, why) = match held {
+                None => (&mut walked.soon, None),
+                Some(Held::Soon(why)) => (&mut walked.soon, Some(why)),
+                Some(Held::Stuck(why)) => (&mut walked.stuck, Some(why)),
+            };
+            set.insert(s, e);
+            match why {
+                Some(why) => walked.waits.entry(why).or_default().insert(s, e),
+                None if self.published.claimed.meets(s, e) => {}
+                None => walked.marks.push(due),
+            }
+        }
+        walked
     }
 
     fn whole(&self) -> (Decision, State) {
@@ -161,6 +153,12 @@ impl Deciding<'_> {
             () if !self.published.forced.is_empty() => "changed definition",
             () => "new data",
         }
+    }
+
+    /// A changed definition marks all that is published; a person usually marks some of it.
+    fn forced_reason(&self) -> &'static str {
+        let all = self.published.windows.subtract(&self.published.forced).is_empty();
+        if all { "changed definition" } else { "backfill" }
     }
 
     /// Windows with changes that no run has computed.
@@ -246,7 +244,7 @@ impl Sets {
             return None;
         }
         let reason = match () {
-            () if self.forced.covers(s, e) && published => "backfill",
+            () if self.forced.covers(s, e) && published => table.forced_reason(),
             () if !published && table.published.version.0 == 0 => "first build",
             () if !published => "new data",
             () if self.dirty.covers(s, e) => {
@@ -257,7 +255,7 @@ impl Sets {
                 }
             }
             // Computed early; now its inputs are complete and nothing stale is left in them.
-            () if !was_complete && ready && mixed.is_empty() => "completed",
+            () if !was_complete && ready && mixed.is_empty() => "new data",
             () => return None,
         };
         Some(Marks { start: s, end: e, complete: ready && mixed.is_empty(), reason, mixed })
