@@ -1,7 +1,7 @@
 //! Logs of earlier incarnations of this server: each is read once for all its tablets, and deleted when no manifest
 //! names it any more.
 
-use crate::format::{LogName, LogRecord};
+use crate::format::{LogName, LogRecord, NO_SEGMENT};
 use crate::log::{TabletRecords, incarnations, read_log, remove_log};
 use crate::manifest::ManifestStore;
 use crate::shared::Shared;
@@ -66,6 +66,14 @@ impl DeadLogs {
         }
     }
 
+    /// What there still is of a tablet that was closed with everything flushed: only remembered requests count in it.
+    async fn left_over(&self, log: LogName, tablet: TabletId, epoch: Epoch) -> Vec<(u64, LogRecord)> {
+        match self.read(log, Some((tablet, epoch))).await {
+            Ok(found) => found.records.get(&tablet).cloned().unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
     fn out_of_reach(&self, log: LogName) -> Error {
         Error::unavailable(format!(
             "the log of server {} incarnation {} is not in '{}': its unflushed rows are on the volume of that server",
@@ -98,11 +106,11 @@ impl DeadLogs {
         }
     }
 
+    /// A tablet without records in the log may name it too: all manifests are asked.
     async fn sweep_one(&self, log: LogName) -> Result<bool> {
-        let dead = self.load(log).await?;
-        for tablet in dead.records.keys() {
-            let newest = ManifestStore::newest(self.store.clone(), *tablet).await?;
-            if newest.is_some_and(|(_, m)| m.log == log) {
+        for tablet in ManifestStore::tablets(&self.store).await? {
+            let newest = ManifestStore::newest(self.store.clone(), tablet).await?;
+            if newest.is_some_and(|(_, m)| m.log == log && m.log_from != NO_SEGMENT) {
                 return Ok(false);
             }
         }
@@ -117,6 +125,9 @@ impl DeadLogs {
 #[async_trait::async_trait]
 impl LogSource for DeadLogs {
     async fn records(&self, log: LogName, tablet: TabletId, epoch: Epoch, from: u64) -> Result<Vec<(u64, LogRecord)>> {
+        if from == NO_SEGMENT {
+            return Ok(self.left_over(log, tablet, epoch).await);
+        }
         // The own log goes on growing: a tablet that was closed here and comes back reads what there is of it.
         let found = if log == self.own { self.read(log, Some((tablet, epoch))).await? } else { self.load(log).await? };
         if found.oldest == 0 || found.oldest > from {

@@ -114,9 +114,11 @@ impl Engine {
             Some(Slot::Open(inner)) => inner.clone(),
             _ => return Ok(()),
         };
+        // What a fenced tablet has staged belongs to its next owner, from the log as it is.
+        let fenced = inner.has_ended();
         inner.close().await?;
         let mut tablets = lock(&self.tablets);
-        match inner.holds_log() {
+        match inner.holds_log().filter(|_| !fenced) {
             Some(from) => tablets.insert(id, Slot::Closed(from)),
             None => tablets.remove(&id),
         };

@@ -12,6 +12,9 @@ pub const MANIFEST_MAGIC: Magic = *b"STLM";
 /// Format version of manifests.
 pub const MANIFEST_FORMAT: u16 = 1;
 
+/// `log_from` of a tablet that ended cleanly, with everything flushed.
+pub const NO_SEGMENT: u64 = u64::MAX;
+
 /// One incarnation's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LogName {
@@ -86,7 +89,7 @@ pub struct Manifest {
     pub log: LogName,
     /// The epoch of this tablet's records in that log.
     pub log_epoch: Epoch,
-    /// The first segment of that log that recovery needs.
+    /// The first segment of that log that recovery needs; [`NO_SEGMENT`] after a clean end: none.
     pub log_from: u64,
     /// Every seq up to here is in SSTables.
     pub flushed: Seq,

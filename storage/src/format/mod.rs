@@ -5,6 +5,6 @@ pub mod names;
 mod record;
 mod row;
 
-pub use manifest::{LogName, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, SstableName, SstableRef, StagedRef};
+pub use manifest::{LogName, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, NO_SEGMENT, SstableName, SstableRef, StagedRef};
 pub use record::{LogBody, LogRecord, RECORD_FORMAT, RECORD_MAGIC, Remembered};
 pub use row::{Delete, StoredCell, StoredRow};

@@ -5,6 +5,12 @@ use common::ids::TabletId;
 use object_store::path::Path;
 use std::path::PathBuf;
 
+/// The folder of all tablets.
+#[must_use]
+pub fn tablets_prefix() -> Path {
+    Path::from("tablets")
+}
+
 /// Prefix of a tablet's manifest register.
 #[must_use]
 pub fn manifest_prefix(tablet: TabletId) -> Path {

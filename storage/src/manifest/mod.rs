@@ -30,6 +30,13 @@ impl ManifestStore {
         newest.map(decode).transpose()
     }
 
+    /// All tablets that have a manifest or an SSTable.
+    pub(crate) async fn tablets(store: &SharedStore) -> Result<Vec<TabletId>> {
+        let folder = names::tablets_prefix();
+        let listed = store.list_with_delimiter(Some(&folder)).await.map_err(|e| common::store::failed("list", &folder, &e))?;
+        Ok(listed.common_prefixes.iter().filter_map(|p| p.filename()?.parse().ok().map(TabletId)).collect())
+    }
+
     /// Takes over from version `number` (0: there is none) by putting `manifest`.
     ///
     /// # Errors
@@ -94,8 +101,11 @@ impl ManifestStore {
         Ok(())
     }
 
+    /// Whether version `number` is these bytes, and follows its predecessor: else the number had been deleted, and the
+    /// put that created it anew was lost.
     async fn holds(&self, number: u64, bytes: &[u8]) -> Result<bool> {
-        Ok(self.register.read(number).await?.is_some_and(|v| v.content == bytes))
+        let mine = self.register.read(number).await?.is_some_and(|v| v.content == bytes);
+        Ok(mine && (number == 1 || self.register.read(number - 1).await?.is_some()))
     }
 }
 

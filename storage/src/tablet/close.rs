@@ -3,7 +3,7 @@
 use super::inner::{Inner, Status};
 use crate::format::LogBody;
 use crate::log::EncodedRecords;
-use crate::sync::{lock, write};
+use crate::sync::{lock, read, write};
 use common::ids::Seq;
 use common::{Error, Result};
 
@@ -36,6 +36,11 @@ impl Inner {
             }
             Status::Ended(_) => false,
         }
+    }
+
+    /// Whether it takes no more writes but still serves.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(*read(&self.status), Status::Closing)
     }
 
     /// Waits until what was numbered has taken effect or failed.

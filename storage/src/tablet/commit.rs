@@ -145,6 +145,13 @@ impl Inner {
 
     /// Waits until an append is durable, then lets it and everything before it take effect.
     pub(super) async fn settle(&self, ticket: u64, durable: Durable) -> Result<()> {
+        let settled = self.settle_queue(ticket, durable).await;
+        // Not every effect moves `visible`, but whoever drains waits for all of them.
+        self.visible.send_modify(|_| {});
+        settled
+    }
+
+    async fn settle_queue(&self, ticket: u64, durable: Durable) -> Result<()> {
         let durable = durable.await.unwrap_or_else(|_| Err(Error::unavailable("the log has ended: the outcome of the write is unknown")));
         if let Err(e) = durable {
             self.break_log(ticket, &e);

@@ -6,7 +6,7 @@
 use super::inner::{Frozen, Inner, SstHandle, State};
 use super::sst::{Sst, reference};
 use crate::compaction::{self, Choice, Retention, SizeTiered};
-use crate::format::{Manifest, SstableRef};
+use crate::format::{Manifest, NO_SEGMENT, SstableRef};
 use crate::memtable::Memtable;
 use crate::read::Sources;
 use crate::sync::lock;
@@ -96,7 +96,9 @@ impl Inner {
         let state = self.state();
         let tables = state.frozen.iter().map(|f| &f.table).chain([&state.active]);
         let kept = tables.filter(|t| except.is_none_or(|e| !Arc::ptr_eq(e, t))).map(|t| t.log_from()).min();
-        newest.min(queue.log_from()).min(kept.unwrap_or(u64::MAX))
+        let needed = queue.log_from().min(kept.unwrap_or(NO_SEGMENT));
+        // While it closes nothing more is appended.
+        if needed == NO_SEGMENT && self.is_closing() { NO_SEGMENT } else { newest.min(needed) }
     }
 
     /// Replaces the manifest, then the state.

@@ -50,7 +50,7 @@ pub(crate) async fn open(shared: Arc<Shared>, logs: &dyn LogSource, open: Tablet
     };
     let taken = manifest.current().clone();
     let records = if is_new(&taken) { Vec::new() } else { logs.records(taken.log, open.tablet, taken.log_epoch, taken.log_from).await? };
-    let replayed = Replayed::new(&taken, records, shared.config.clock.now());
+    let replayed = Replayed::new(&taken, records, shared.config.clock.as_ref());
     settle_in(&shared, &open, manifest, replayed).await
 }
 
@@ -79,7 +79,7 @@ fn first_manifest(shared: &Shared, open: &TabletOpen) -> Manifest {
 
 /// This owner has just begun it: its own log has nothing of it.
 fn is_new(m: &Manifest) -> bool {
-    m.log == m.owner && m.log_epoch == m.epoch && m.next_sstable == 1 && m.flushed == Seq::ZERO && m.sstables.is_empty()
+    m.log == m.owner && m.log_epoch == m.epoch && m.next_sstable == 1 && m.flushed == Seq::ZERO && m.sstables.is_empty() && m.staged.is_empty()
 }
 
 fn check_taking(shared: &Shared, open: &TabletOpen, found: &Manifest) -> Result<()> {

@@ -5,9 +5,8 @@ use super::staging::{Staged, weight};
 use crate::format::{LogBody, LogRecord, Manifest, Remembered};
 use crate::memtable::Memtable;
 use common::ids::Seq;
-use common::time::Micros;
+use common::time::{Clock, Micros};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A tablet's state in memory after replay.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub(super) struct Replayed {
 
 impl Replayed {
     /// Replays a tablet's records, given with their segments, over its manifest.
-    pub(super) fn new(manifest: &Manifest, records: Vec<(u64, LogRecord)>, now: Micros) -> Self {
+    pub(super) fn new(manifest: &Manifest, records: Vec<(u64, LogRecord)>, clock: &dyn Clock) -> Self {
         let mut this = Self {
             memtable: Memtable::new(),
             staged: Staged::new(manifest.applied_runs.clone()),
@@ -38,9 +37,9 @@ impl Replayed {
         for (segment, record) in records {
             this.record(manifest, segment, record);
         }
-        this.remembered.retain(|r| is_recent(r.timestamp, now));
+        this.remembered.retain(|r| is_recent(r.timestamp, clock.now()));
         // Restored ids are remembered for a whole minute more: longer never hurts.
-        this.remembered.iter().for_each(|r| this.requests.restore(r, Duration::ZERO));
+        this.remembered.iter().for_each(|r| this.requests.restore(r, clock.monotonic()));
         this
     }
 
