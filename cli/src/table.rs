@@ -55,7 +55,7 @@ pub async fn run(command: TableCommand) -> Result<ExitCode> {
                 println!("table {} is there", spec.name);
             }
         }
-        TableCommand::List { url } => print!("{}", list(&Client::new(&url.url)?).await?.render("", 60)),
+        TableCommand::List { url } => print!("{}", list(&Client::new(&url.url)?).await?.render("", usize::MAX)),
         TableCommand::Get { table, url } => {
             let found: Value = Client::new(&url.url)?.get(&["tables", &table]).await?;
             println!("{}", serde_json::to_string_pretty(&found)?);
