@@ -55,10 +55,13 @@ struct SegmentState {
     touched: Duration,
 }
 
+/// Told the segment, or what went wrong.
+type Done = oneshot::Sender<Result<u64>>;
+
 #[derive(Debug)]
 enum Job {
-    Append(EncodedRecords, oneshot::Sender<Result<u64>>),
-    Close(oneshot::Sender<Result<u64>>),
+    Append(EncodedRecords, Done),
+    Close(Done),
 }
 
 impl DiskLog {
@@ -228,10 +231,7 @@ impl Writer {
 }
 
 /// Joins what waits into one group.
-fn gather(
-    first: Job,
-    queue: &mpsc::Receiver<Job>,
-) -> (EncodedRecords, Vec<oneshot::Sender<Result<u64>>>, Option<oneshot::Sender<Result<u64>>>) {
+fn gather(first: Job, queue: &mpsc::Receiver<Job>) -> (EncodedRecords, Vec<Done>, Option<Done>) {
     let (mut records, mut waiting) = (EncodedRecords::default(), Vec::new());
     let mut next = Some(first);
     while let Some(job) = next {

@@ -35,7 +35,7 @@ impl BlockBuilder {
     }
 
     pub(super) fn push(&mut self, key: &[u8], body: &[u8]) {
-        let restart = self.entries % RESTART_INTERVAL == 0;
+        let restart = self.entries.is_multiple_of(RESTART_INTERVAL);
         let shared = if restart { 0 } else { common_prefix(&self.last_key, key) };
         if restart {
             self.restarts.push(self.out.len() as u32);

@@ -122,9 +122,9 @@ fn due(queue: &Queue, mut numbered: Seq, runs: &[(RunId, Seq)]) -> Result<Vec<Ve
     for (run, version) in runs {
         match due.last_mut() {
             Some((together, last)) if last == version => {
-                if !together.contains(run) {
-                    together.push(*run);
-                }
+                // Named twice it is still one run.
+                together.retain(|r| r != run);
+                together.push(*run);
             }
             _ if *version > numbered => {
                 numbered = *version;

@@ -79,7 +79,12 @@ fn first_manifest(shared: &Shared, open: &TabletOpen) -> Manifest {
 
 /// This owner has just begun it: its own log has nothing of it.
 fn is_new(m: &Manifest) -> bool {
-    m.log == m.owner && m.log_epoch == m.epoch && m.next_sstable == 1 && m.flushed == Seq::ZERO && m.sstables.is_empty() && m.staged.is_empty()
+    m.log == m.owner
+        && m.log_epoch == m.epoch
+        && m.next_sstable == 1
+        && m.flushed == Seq::ZERO
+        && m.sstables.is_empty()
+        && m.staged.is_empty()
 }
 
 fn check_taking(shared: &Shared, open: &TabletOpen, found: &Manifest) -> Result<()> {
