@@ -52,15 +52,21 @@ pub(crate) fn reaches(question: &Question<'_>) -> BTreeMap<String, (Reach, Strin
             (Some(span), _) if question.per_window => (Reach::Window(vec![span]), "its time is filtered by the window's ends".to_owned()),
             (Some(span), _) => (Reach::Window(vec![span]), "the time column follows straight from its time".to_owned()),
             (None, false) => (Reach::All, "it has no time column: every change reaches all windows".to_owned()),
-            (None, true) if question.per_window => (Reach::All, "no filter compares its time with the window's ends: every change reaches all windows".to_owned()),
-            (None, true) => (Reach::All, "the time column does not follow straight from its time: every change reaches all windows".to_owned()),
+            (None, true) if question.per_window => {
+                (Reach::All, "no filter compares its time with the window's ends: every change reaches all windows".to_owned())
+            }
+            (None, true) => {
+                (Reach::All, "the time column does not follow straight from its time: every change reaches all windows".to_owned())
+            }
         };
         match out.get_mut(&scan.table) {
             None => {
                 out.insert(scan.table.clone(), found);
             }
             Some((known, why)) => match (known, found) {
-                (Reach::Window(spans), (Reach::Window(more), _)) => spans.extend(more.into_iter().filter(|s| !spans.contains(s)).collect::<Vec<_>>()),
+                (Reach::Window(spans), (Reach::Window(more), _)) => {
+                    spans.extend(more.into_iter().filter(|s| !spans.contains(s)).collect::<Vec<_>>())
+                }
                 (Reach::All, _) => {}
                 (known, (_, all)) => {
                     *known = Reach::All;

@@ -118,11 +118,16 @@ impl Draft {
     fn check_meaning(&self) -> Result<(), Fault> {
         let per_window = self.definition.meaning == Meaning::PerWindow;
         match (self.parsed.uses_window, self.definition.window.is_some(), per_window) {
-            (true, false, _) => Err(("sql", "the SQL uses window.start or window.end, but the table has no window: add window and time_column".into())),
-            (true, true, false) => {
-                Err(("meaning", "the SQL uses window.start or window.end: write meaning: per_window; the table is then the union of its windows".into()))
+            (true, false, _) => {
+                Err(("sql", "the SQL uses window.start or window.end, but the table has no window: add window and time_column".into()))
             }
-            (false, _, true) => Err(("meaning", "meaning: per_window has no effect, as the SQL uses neither window.start nor window.end: remove it".into())),
+            (true, true, false) => Err((
+                "meaning",
+                "the SQL uses window.start or window.end: write meaning: per_window; the table is then the union of its windows".into(),
+            )),
+            (false, _, true) => {
+                Err(("meaning", "meaning: per_window has no effect, as the SQL uses neither window.start nor window.end: remove it".into()))
+            }
             _ => Ok(()),
         }
     }
@@ -132,7 +137,10 @@ impl Draft {
         let windows = Windows::try_from(spec.clone()).map_err(|e| ("window", e))?;
         let date = output::find("time_column", "time_column", time_column, columns)?.ty == ValueType::Date;
         if date && windows.is_below_a_day() {
-            return Err(("window", format!("window: '{time_column}' is a date, windows of '{}' are shorter: use day, or a timestamp", spec.every)));
+            return Err((
+                "window",
+                format!("window: '{time_column}' is a date, windows of '{}' are shorter: use day, or a timestamp", spec.every),
+            ));
         }
         let start = self.definition.start.as_deref().map(|text| start(text, &windows)).transpose()?;
         let per_window = self.definition.meaning == Meaning::PerWindow;
@@ -140,7 +148,11 @@ impl Draft {
     }
 
     fn reaches(
-        &self, plans: &Plans, columns: &[Column], window: Option<&OutputWindow>, reads: &[&Known],
+        &self,
+        plans: &Plans,
+        columns: &[Column],
+        window: Option<&OutputWindow>,
+        reads: &[&Known],
     ) -> BTreeMap<String, (crate::bounds::Reach, String)> {
         let Some(window) = window else { return BTreeMap::new() };
         let time = |k: &&Known| Some((k.table.name.clone(), k.table.time_column.clone()?));
@@ -157,7 +169,10 @@ impl Draft {
     fn check_start(&self, window: Option<&OutputWindow>, inputs: &[crate::document::Input]) -> Result<(), Fault> {
         let unknown = window.is_some_and(|w| w.start.is_none()) && inputs.iter().all(|i| i.time.is_none());
         if unknown {
-            return Err(("window", "window: no input has a time column, so there is no earliest row to begin at: write start, as in start: 2026-01-01".into()));
+            return Err((
+                "window",
+                "window: no input has a time column, so there is no earliest row to begin at: write start, as in start: 2026-01-01".into(),
+            ));
         }
         Ok(())
     }

@@ -122,3 +122,6 @@ struct State {
     published: bool,
     start: Option<Micros>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,9 @@ pub fn explain(artifact: &Artifact) -> String {
 fn strategy(strategy: &Strategy) -> String {
     match strategy {
         Strategy::Replace => "replace: what is computed is swapped".into(),
-        Strategy::Append { late: Late::Repair } => "append: a window is first written when it is complete, and swapped when late rows come".into(),
+        Strategy::Append { late: Late::Repair } => {
+            "append: a window is first written when it is complete, and swapped when late rows come".into()
+        }
         Strategy::Append { late: Late::Ignore } => "append: a window is written once, when it is complete; late rows are left out".into(),
         Strategy::Merge(rules) => {
             let columns: Vec<_> = rules.columns.iter().map(|c| format!("{}: {:?}", c.name, c.rule).to_lowercase()).collect();

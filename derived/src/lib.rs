@@ -22,6 +22,8 @@ pub mod project;
 pub mod row_test;
 pub mod sql;
 mod template;
+#[cfg(test)]
+mod testing;
 pub mod window;
 
 pub use document::Artifact;

@@ -90,7 +90,13 @@ pub fn plan(compiled: &Compiled, catalog: &Catalog) -> Result<Plan> {
 }
 
 fn differs(source: &TableSpec) -> Problem {
-    Problem { message: format!("source '{}' differs from the table of that name: changing a raw table is not built yet; give it another name", source.name), ..Problem::in_file("", "") }
+    Problem {
+        message: format!(
+            "source '{}' differs from the table of that name: changing a raw table is not built yet; give it another name",
+            source.name
+        ),
+        ..Problem::in_file("", "")
+    }
 }
 
 fn change(artifact: &Artifact, catalog: &Catalog) -> Result<Change> {

@@ -54,9 +54,11 @@ impl Templates {
         env.set_undefined_behavior(UndefinedBehavior::Strict);
         env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         for (name, source) in &self.macros {
-            env.add_template_owned(name.clone(), source.clone()).map_err(|e| problem(Origin { file: &format!("macros/{name}"), lines_before: 0 }, &e))?;
+            env.add_template_owned(name.clone(), source.clone())
+                .map_err(|e| problem(Origin { file: &format!("macros/{name}"), lines_before: 0 }, &e))?;
         }
-        let window = Value::from_pairs([("start", Value::from_object(Opaque(WINDOW_START))), ("end", Value::from_object(Opaque(WINDOW_END)))]);
+        let window =
+            Value::from_pairs([("start", Value::from_object(Opaque(WINDOW_START))), ("end", Value::from_object(Opaque(WINDOW_END)))]);
         let context = minijinja::context! {
             var => Value::from(Serde(&self.variables)),
             window => window,

@@ -160,7 +160,8 @@ impl Walk<'_> {
         }
         // A condition removes rows of a side for good unless that side's rows come through unmatched.
         for conjunct in conditions {
-            if matches!(join.join_type, JoinType::Inner | JoinType::Right | JoinType::LeftSemi | JoinType::RightSemi | JoinType::RightAnti) {
+            if matches!(join.join_type, JoinType::Inner | JoinType::Right | JoinType::LeftSemi | JoinType::RightSemi | JoinType::RightAnti)
+            {
                 self.bound(&left, ls, conjunct);
             }
             if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::RightSemi | JoinType::LeftAnti) {
@@ -301,8 +302,11 @@ fn edge(expr: &Expr) -> Option<(Edge, TimeMap)> {
     }
     let (of, step) = step(expr)?;
     let (edge, map) = edge(of)?;
-    Some((edge, match step {
-        Some(step) => map.then(step),
-        None => map,
-    }))
+    Some((
+        edge,
+        match step {
+            Some(step) => map.then(step),
+            None => map,
+        },
+    ))
 }

@@ -2,8 +2,8 @@
 
 use crate::bounds::{END_FUNCTION, START_FUNCTION};
 use common::{Error, Result};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use std::collections::BTreeSet;
 
@@ -25,7 +25,8 @@ pub(super) fn determinism(plan: &LogicalPlan) -> Result<()> {
             return;
         }
         if CLOCKS.contains(&name) {
-            fault = Some(format!("{name}() depends on when the query runs: write {{{{ window.end }}}} with meaning per_window, or a column"));
+            fault =
+                Some(format!("{name}() depends on when the query runs: write {{{{ window.end }}}} with meaning per_window, or a column"));
         } else if f.func.signature().volatility == Volatility::Volatile {
             fault = Some(format!("{name}() gives another result each time: write a hash of key columns, such as md5(user_id || event_id)"));
         }

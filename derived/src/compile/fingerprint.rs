@@ -28,7 +28,8 @@ pub(super) fn of(artifact: &Artifact, plan: &LogicalPlan) -> Result<String> {
         unique: &artifact.unique,
         reaches: artifact.inputs.iter().map(|i| (i.name.as_str(), &i.reach)).collect(),
     };
-    let settings = serde_json::to_vec(&settings).map_err(|e| Error::internal(format!("settings of '{}' do not encode: {e}", artifact.name)))?;
+    let settings =
+        serde_json::to_vec(&settings).map_err(|e| Error::internal(format!("settings of '{}' do not encode: {e}", artifact.name)))?;
     let mut hash = Sha256::new();
     hash.update(plan.display_indent_schema().to_string());
     hash.update([0]);

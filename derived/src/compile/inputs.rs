@@ -10,7 +10,10 @@ use common::value::ValueType;
 use std::collections::BTreeMap;
 
 pub(super) fn all(
-    definition: &Definition, window: Option<&OutputWindow>, reads: &[&Known], mut found: BTreeMap<String, (Reach, String)>,
+    definition: &Definition,
+    window: Option<&OutputWindow>,
+    reads: &[&Known],
+    mut found: BTreeMap<String, (Reach, String)>,
 ) -> Result<Vec<Input>, Fault> {
     if let Some(name) = definition.inputs.keys().find(|name| !reads.iter().any(|k| k.table.name == **name)) {
         let names: Vec<_> = reads.iter().map(|k| k.table.name.as_str()).collect();

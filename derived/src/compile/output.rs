@@ -59,7 +59,9 @@ fn value_type(field: &Field) -> Result<ValueType, String> {
     stored_as(field, field.data_type()).map_or_else(
         || match field.data_type() {
             DataType::Null => refuse("give it one, as in cast(null as text)"),
-            DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => refuse("cast it to double or bigint"),
+            DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+                refuse("cast it to double or bigint")
+            }
             DataType::Timestamp(_, Some(_)) => refuse("cast it to timestamp, which is in UTC"),
             DataType::Interval(_) | DataType::Duration(_) => refuse("cast it to a number, as in extract(epoch from x)"),
             DataType::Map(..) => refuse("select single attributes, as in attrs->>'price'"),
@@ -156,7 +158,10 @@ fn merge_rules(definition: &Definition, columns: &[Column]) -> Result<MergeRules
         merge.key.contains(&c.name) || merge.columns.contains_key(&c.name) || merge.order_by.as_ref() == Some(&c.name) || is_time
     };
     match columns.iter().find(|c| !used(c)) {
-        Some(c) => Err(("strategy", format!("strategy: column '{}' has no merge rule: add one to strategy.merge.columns, or do not select it", c.name))),
+        Some(c) => Err((
+            "strategy",
+            format!("strategy: column '{}' has no merge rule: add one to strategy.merge.columns, or do not select it", c.name),
+        )),
         None => Ok(MergeRules { key: merge.key.clone(), order_by: merge.order_by.clone(), columns: rules }),
     }
 }
@@ -177,7 +182,12 @@ fn key(definition: &Definition, columns: &[Column], merge: Option<&MergeRules>) 
     };
     if let Some(name) = unique.iter().find(|u| !parts.iter().any(|p| p.name == **u)) {
         find("key", "key.unique", name, columns)?;
-        return Err(("key", format!("key: unique column '{name}' is not in partition or cluster; checking it elsewhere is not built yet: add it to cluster")));
+        return Err((
+            "key",
+            format!(
+                "key: unique column '{name}' is not in partition or cluster; checking it elsewhere is not built yet: add it to cluster"
+            ),
+        ));
     }
     if unique.is_empty() {
         parts.push(KeyPartSpec { name: TIE_PART.into(), ty: ValueType::Bytes, descending: false, nullable: false, hidden: true });

@@ -49,16 +49,31 @@ pub(crate) fn read(session: &SessionContext, sql: &str) -> Result<Parsed> {
     let state = session.state();
     let statement = statement(&state, &sql)?;
     let Statement::Statement(inner) = &statement else { return Err(one_select("DDL")) };
-    let SqlStatement::Query(query) = inner.as_ref() else { return Err(one_select(inner.to_string().split_whitespace().next().unwrap_or_default())) };
-    if query.locks.is_empty() && matches!(query.body.as_ref(), datafusion::sql::sqlparser::ast::SetExpr::Insert(_) | datafusion::sql::sqlparser::ast::SetExpr::Update(_)) {
+    let SqlStatement::Query(query) = inner.as_ref() else {
+        return Err(one_select(inner.to_string().split_whitespace().next().unwrap_or_default()));
+    };
+    if query.locks.is_empty()
+        && matches!(
+            query.body.as_ref(),
+            datafusion::sql::sqlparser::ast::SetExpr::Insert(_) | datafusion::sql::sqlparser::ast::SetExpr::Update(_)
+        )
+    {
         return Err(one_select("a change of data"));
     }
     let mut parsed = Parsed { sql, reads: BTreeSet::new(), uses_window: false };
     for (_, name) in placeholders(&parsed.sql) {
         match name.as_str() {
             WINDOW_START | WINDOW_END => parsed.uses_window = true,
-            RUN_TIME => return Err(Error::invalid("run_time needs a schedule, and only schedule on_data is built: use window.end in a table with a window")),
-            other => return Err(Error::invalid(format!("parameter '{other}' is unknown: write {{{{ window.start }}}} and {{{{ window.end }}}}, or a variable"))),
+            RUN_TIME => {
+                return Err(Error::invalid(
+                    "run_time needs a schedule, and only schedule on_data is built: use window.end in a table with a window",
+                ));
+            }
+            other => {
+                return Err(Error::invalid(format!(
+                    "parameter '{other}' is unknown: write {{{{ window.start }}}} and {{{{ window.end }}}}, or a variable"
+                )));
+            }
         }
     }
     for reference in state.resolve_table_references(&statement).map_err(|e| invalid(&e))? {
@@ -92,7 +107,8 @@ fn statement(state: &SessionState, sql: &str) -> Result<Statement> {
 pub(crate) fn plan<'a>(session: &SessionContext, parsed: &Parsed, tables: impl Iterator<Item = &'a Table>) -> Result<Plans> {
     for name in [START_FUNCTION, END_FUNCTION] {
         let timestamp = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let never = Arc::new(|_: &[ColumnarValue]| datafusion::common::exec_err!("a window's end is not known when a definition is compiled"));
+        let never =
+            Arc::new(|_: &[ColumnarValue]| datafusion::common::exec_err!("a window's end is not known when a definition is compiled"));
         // Volatile, so that no rule evaluates it.
         session.register_udf(create_udf(name, Vec::new(), timestamp, Volatility::Volatile, never));
     }
@@ -114,7 +130,8 @@ pub(crate) fn plan<'a>(session: &SessionContext, parsed: &Parsed, tables: impl I
 fn register<'a>(session: &SessionContext, tables: impl Iterator<Item = &'a Table>) -> Result<()> {
     let catalog = MemoryCatalogProvider::new();
     for table in tables {
-        let (dataset, name) = table.name.split_once('.').ok_or_else(|| Error::internal(format!("table '{}' has no dataset", table.name)))?;
+        let (dataset, name) =
+            table.name.split_once('.').ok_or_else(|| Error::internal(format!("table '{}' has no dataset", table.name)))?;
         let schema = match catalog.schema(dataset) {
             Some(schema) => schema,
             None => {
@@ -132,9 +149,12 @@ fn register<'a>(session: &SessionContext, tables: impl Iterator<Item = &'a Table
 /// DataFusion's refusal as ours.
 fn invalid(error: &DataFusionError) -> Error {
     let text = error.strip_backtrace();
-    let text = ["Error during planning: ", "Schema error: ", "SQL error: ", "This feature is not implemented: "].iter().fold(text, |t, p| match t.strip_prefix(p) {
-        Some(rest) => rest.to_owned(),
-        None => t,
-    });
+    let text =
+        ["Error during planning: ", "Schema error: ", "SQL error: ", "This feature is not implemented: "].iter().fold(text, |t, p| match t
+            .strip_prefix(p)
+        {
+            Some(rest) => rest.to_owned(),
+            None => t,
+        });
     Error::invalid(text)
 }

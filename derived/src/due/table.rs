@@ -97,6 +97,9 @@ impl Deciding<'_> {
         let mut walked = Walked::default();
         let candidates = sets.candidates.ranges().iter().flat_map(|&(from, to)| window.windows.iter(from, to));
         for (s, e) in candidates {
+            if !self.artifact.timing.eager && self.inputs.end_before(window, s, e) {
+                break;
+            }
             let Some(due) = sets.due(self, window, mixed, s, e) else { continue };
             let held = self.held(&due, reached, s, e);
             let (set, why) = match held {

@@ -60,9 +60,11 @@ impl Graph {
             Err(problem) => return self.fail(name_in(text).unwrap_or_else(|| file.to_owned()), file, problem),
         };
         let name = draft.definition.name.clone();
-        let twin = self.drafts.get(&name).map(|d| d.file.clone()).or_else(|| self.failed.iter().find(|n| n.name == name).map(|n| n.file.clone()));
+        let twin =
+            self.drafts.get(&name).map(|d| d.file.clone()).or_else(|| self.failed.iter().find(|n| n.name == name).map(|n| n.file.clone()));
         if let Some(other) = twin {
-            let both = |file: &str, other: &str| Problem::in_file(file, format!("table '{name}' is defined in {other} too: rename or remove one"));
+            let both =
+                |file: &str, other: &str| Problem::in_file(file, format!("table '{name}' is defined in {other} too: rename or remove one"));
             if let Some(first) = self.drafts.remove(&name) {
                 self.fail(name.clone(), &first.file, both(&first.file, file));
             }
@@ -116,7 +118,8 @@ impl Graph {
             return Err(self.unknown_table(draft, unknown));
         }
         let artifact = draft.compile(new_session, &self.known)?;
-        let table = Table::create(TableId(0), TableKind::Derived, artifact.spec.clone()).map_err(|e| Problem::in_file(&draft.file, e.message))?;
+        let table =
+            Table::create(TableId(0), TableKind::Derived, artifact.spec.clone()).map_err(|e| Problem::in_file(&draft.file, e.message))?;
         // What a merge publishes is folded over windows: its rows lie in none.
         let windows = artifact.window.as_ref().filter(|_| table.time_column.is_some()).map(|w| w.windows.clone());
         self.known.insert(name.clone(), Known { table, derived: true, windows });
