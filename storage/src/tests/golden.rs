@@ -134,6 +134,6 @@ fn sstable_row(i: u64) -> RawRow {
         seq: Seq(100 + i),
         value: Bytes::from(format!("{}{i}", "x".repeat(10 * i as usize % 70))),
     });
-    let deletes = stored.deletes.into_iter().filter(|_| i % 5 == 0).map(|what| RawDelete { what, seq: Seq(100 + i) });
+    let deletes = stored.deletes.into_iter().filter(|_| i.is_multiple_of(5)).map(|what| RawDelete { what, seq: Seq(100 + i) });
     RawRow { key, cells: cells.collect(), deletes: deletes.collect() }
 }
