@@ -18,7 +18,7 @@ use common::version::VersionMap;
 use common::{Error, Result};
 use datafusion::common::config::Dialect;
 use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -28,7 +28,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Memory that all queries of a process may hold together; beyond it sorts, joins and groups spill to disk or fail.
-const QUERY_MEMORY_BYTES: usize = 1 << 30;
+/// First come, first served: a fair pool would cut it among the operators of all queries that run, and refuse one of
+/// them its 64 MiB while most of the pool is free.
+const QUERY_MEMORY_BYTES: usize = 2 << 30;
+/// Largest holders that an error for lack of memory names.
+const NAMED_HOLDERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).expect("3 is not 0");
 /// Name of the one catalog.
 const CATALOG: &str = "stele";
 /// Where names without a dataset are looked for; no dataset can be called so by chance.
@@ -47,7 +51,7 @@ impl Sql {
     /// # Errors
     /// `Internal` if there is no folder to spill to.
     pub fn new(cluster: Arc<Cluster>) -> Result<Arc<Self>> {
-        let pool = Arc::new(FairSpillPool::new(QUERY_MEMORY_BYTES));
+        let pool = Arc::new(TrackConsumersPool::new(GreedyMemoryPool::new(QUERY_MEMORY_BYTES), NAMED_HOLDERS));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().map_err(|e| from_datafusion(&e))?;
         Ok(Arc::new(Self { cluster, runtime }))
     }
