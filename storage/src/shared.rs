@@ -88,7 +88,9 @@ impl Budget {
 
     pub(crate) fn release(&self, bytes: usize) {
         if bytes > 0 {
-            self.used.fetch_sub(bytes, Ordering::AcqRel);
+            // A count that is too low lets one write more in; one that wraps would stop them all.
+            let lower = |used: usize| Some(used.saturating_sub(bytes));
+            let _ = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, lower);
             self.freed.notify_waiters();
         }
     }

@@ -39,6 +39,7 @@ pub(crate) struct DiskLog {
     clock: SharedClock,
     jobs: mpsc::Sender<Job>,
     shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
 }
 
 /// What the writer thread tells the others.
@@ -76,11 +77,11 @@ impl DiskLog {
         }
         create_folder(&folder)?;
         let shared = Arc::new(Shared::default());
-        let writer = Writer::begin(&config, folder.clone(), shared.clone(), metrics)?;
+        let writer = Writer::begin(&config, folder.clone(), shared.clone(), metrics.clone())?;
         let (jobs, queue) = mpsc::channel();
         let thread = std::thread::Builder::new().name("stele-log".into());
         thread.spawn(move || writer.run(&queue)).map_err(|e| Error::unavailable(format!("cannot start the log thread: {e}")))?;
-        Ok(Self { name: config.name, folder, clock: config.clock, jobs, shared })
+        Ok(Self { name: config.name, folder, clock: config.clock, jobs, shared, metrics })
     }
 }
 
@@ -120,6 +121,7 @@ impl Log for DiskLog {
             let path = self.folder.join(names::segment(number));
             tokio::fs::remove_file(&path).await.map_err(|e| Error::unavailable(format!("cannot delete '{}': {e}", path.display())))?;
             lock(&self.shared.segments).remove(&number);
+            self.metrics.log_segments_trimmed.add(1);
         }
     }
 

@@ -4,7 +4,7 @@ use super::RequestId;
 use super::inner::{Inner, Status};
 use super::numbering::Numbering;
 use super::queue::{Effect, Pending};
-use super::requests::{Answer, Results, answered, results};
+use super::requests::{Answer, Outcome, Results, answered, results};
 use super::staging;
 use super::validate::check_row;
 use crate::format::{LogBody, Remembered, StoredRow};
@@ -30,8 +30,8 @@ struct Batch {
 struct Numbered {
     ticket: u64,
     durable: Durable,
-    answer: Option<watch::Sender<Option<Result<Results>>>>,
-    results: Results,
+    answer: Option<watch::Sender<Outcome>>,
+    remembered: Remembered,
     weight: usize,
 }
 
@@ -120,7 +120,7 @@ impl Inner {
         let rows = (first.0..).map(Seq).zip(rows).collect();
         let (ticket, durable) = self.submit(&mut numbering, encoded, Effect::Write { rows }, batch.weight);
         let answer = request.map(|id| numbering.requests.begin(id, clock.monotonic()));
-        Ok(Step::New(Numbered { ticket, durable, answer, results: results(&remembered), weight: batch.weight }))
+        Ok(Step::New(Numbered { ticket, durable, answer, remembered, weight: batch.weight }))
     }
 
     /// Hands records to the log. Under the numbering lock, so that the log's order is the queue's.
@@ -132,15 +132,16 @@ impl Inner {
 
     async fn acknowledge(&self, numbered: Numbered) -> Result<Results> {
         let settled = self.settle(numbered.ticket, numbered.durable).await;
-        let outcome = settled.map(|()| numbered.results);
-        if let Ok(results) = &outcome {
-            self.shared.metrics.rows_written.add(results.iter().filter(|r| r.is_ok()).count() as u64);
+        let remembered = Arc::new(numbered.remembered);
+        if settled.is_ok() {
+            let accepted = remembered.rows as usize - remembered.refused.len();
+            self.shared.metrics.rows_written.add(accepted as u64);
             self.shared.metrics.bytes_written.add(numbered.weight as u64);
         }
         if let Some(answer) = numbered.answer {
-            let _ = answer.send(Some(outcome.clone()));
+            let _ = answer.send(Some(settled.clone().map(|()| remembered.clone())));
         }
-        outcome
+        settled.map(|()| results(&remembered))
     }
 
     /// Waits until an append is durable, then lets it and everything before it take effect.
@@ -163,12 +164,15 @@ impl Inner {
             while let Some(pending) = queue.pop_up_to(ticket) {
                 self.give_back(&pending);
             }
+            self.visible.send_modify(|_| {});
             return Err(e.clone());
         }
         while let Some(pending) = queue.pop_up_to(ticket) {
             self.take_effect(&mut queue, pending);
         }
         self.snapshots.note(self.shared.config.clock.monotonic(), self.visible());
+        // Whoever closes the tablet waits for an empty queue, also where nothing became visible.
+        self.visible.send_modify(|_| {});
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use common::row::Committed;
 use common::time::Micros;
 use common::{Error, Result};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -17,14 +18,21 @@ pub(super) const REMEMBER: Duration = Duration::from_secs(60);
 /// One result a row.
 pub(super) type Results = Vec<Result<Committed>>;
 
+/// What an answer is made from: a few bytes, however many rows the request had.
+pub(super) type Outcome = Option<Result<Arc<Remembered>>>;
+
 /// An answer that may still be on its way.
-pub(super) type Answer = watch::Receiver<Option<Result<Results>>>;
+pub(super) type Answer = watch::Receiver<Outcome>;
 
 /// Waits for an answer.
 pub(super) async fn answered(mut answer: Answer) -> Result<Results> {
     let lost = || Error::unavailable("the write that this one repeats has ended without an answer: its outcome is unknown");
     let found = answer.wait_for(Option::is_some).await.map_err(|_| lost())?;
-    found.clone().unwrap_or_else(|| Err(lost()))
+    match &*found {
+        Some(Ok(remembered)) => Ok(results(remembered)),
+        Some(Err(e)) => Err(e.clone()),
+        None => Err(lost()),
+    }
 }
 
 /// The requests of one tablet.
@@ -41,7 +49,7 @@ impl Requests {
     }
 
     /// Remembers a request; the answer goes into what is returned.
-    pub(super) fn begin(&mut self, request: RequestId, now: Duration) -> watch::Sender<Option<Result<Results>>> {
+    pub(super) fn begin(&mut self, request: RequestId, now: Duration) -> watch::Sender<Outcome> {
         while let Some((_, old)) = self.order.pop_front_if(|(until, _)| *until < now) {
             self.answers.remove(&old);
         }
@@ -53,7 +61,7 @@ impl Requests {
 
     /// Remembers what a log remembers.
     pub(super) fn restore(&mut self, remembered: &Remembered, now: Duration) {
-        let _ = self.begin(remembered.request, now).send(Some(Ok(results(remembered))));
+        let _ = self.begin(remembered.request, now).send(Some(Ok(Arc::new(remembered.clone()))));
     }
 }
 

@@ -123,3 +123,18 @@ async fn raw_tables_take_no_staged_rows() {
     let refused = t.stage(RunId(1), 0, vec![set("a", "1")]).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::FailedPrecondition);
 }
+
+#[tokio::test]
+async fn closing_waits_for_what_is_in_flight_also_if_it_only_stages() {
+    let mut world = World::of(TableKind::Derived);
+    let (engine, t) = world.start().await;
+    for part in 0..20 {
+        let staging = t.clone();
+        let staged = tokio::spawn(async move { staging.stage(RunId(1), part, vec![set("a", "1")]).await });
+        tokio::task::yield_now().await;
+        if part == 19 {
+            engine.close_tablet(t.id()).await.unwrap();
+        }
+        let _ = staged.await.unwrap();
+    }
+}
