@@ -86,7 +86,7 @@ pub struct PlannedRun {
     pub mixed_with: Vec<String>,
 }
 
-/// Due windows that do not run yet.
+/// Windows that do not run yet: due ones, and the first that waits for its inputs to be complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// The windows; everything for a table without windows.

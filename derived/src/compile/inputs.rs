@@ -3,9 +3,9 @@
 use super::Known;
 use super::output::Fault;
 use crate::bounds::{Bound, Edge, Reach, Span, Step, TimeMap};
-use crate::definition::{Definition, InputRule, Need};
+use crate::definition::{Definition, InputRule, Need, OnChange};
 use crate::document::{Input, InputTime, OutputWindow};
-use common::time::parse_duration;
+use common::time::{Micros, parse_duration};
 use common::value::ValueType;
 use std::collections::BTreeMap;
 
@@ -74,7 +74,27 @@ fn declared(known: &Known, time: &Option<InputTime>, window: &OutputWindow, rule
 
 /// What an author should know of how inputs are read.
 pub(super) fn warnings(window: Option<&OutputWindow>, inputs: &[Input]) -> Vec<String> {
-    let Some(_) = window else { return Vec::new() };
-    let unbounded = inputs.iter().filter(|i| !i.reach.is_bounded() && i.on_change == crate::definition::OnChange::Exact);
-    unbounded.map(|i| format!("{}: {}; inputs.{}: {{back, ahead}} or on_change: ignore narrow it", i.name, i.why, i.name)).collect()
+    let Some(window) = window else { return Vec::new() };
+    let unbounded = inputs.iter().filter(|i| !i.reach.is_bounded() && i.on_change == OnChange::Exact);
+    let unbounded = unbounded.map(|i| format!("{}: {}; inputs: {{back, ahead}} or on_change: ignore narrow it", i.name, i.why));
+    let waiting = inputs.iter().filter(|i| i.reach.is_bounded() && i.need == Need::Complete);
+    let waiting = waiting.filter_map(|i| Some((i, longest_wait(window, i)?)));
+    let waiting =
+        waiting.map(|(i, days)| format!("{}: a window waits up to {days} days for it; choose need: latest if that is too long", i.name));
+    unbounded.chain(waiting).collect()
+}
+
+/// Days from the end of a window until an input is complete for it, in the year with the longest wait that is
+/// looked at; `None`: at most one.
+fn longest_wait(window: &OutputWindow, input: &Input) -> Option<i64> {
+    const DAY: i64 = 86_400_000_000;
+    let time = input.time.as_ref()?;
+    // A year with a leap day, in which windows of all lengths begin on all days of the week.
+    let (from, until) = (Micros(1_704_067_200_000_000), Micros(1_735_689_600_000_000));
+    let waits = window.windows.iter(from, until).step_by(7).map(|(start, end)| {
+        let reads = time.instants(input.reach.reads(&window.windows, start, end)).end;
+        let complete = time.windows.as_ref().map_or(reads, |w| w.ceil(reads));
+        (complete.0.saturating_sub(end.0) + DAY - 1).div_euclid(DAY)
+    });
+    waits.max().filter(|days| *days > 1)
 }

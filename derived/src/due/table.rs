@@ -98,6 +98,10 @@ impl Deciding<'_> {
         let candidates = sets.candidates.ranges().iter().flat_map(|&(from, to)| window.windows.iter(from, to));
         for (s, e) in candidates {
             if !self.artifact.timing.eager && self.inputs.end_before(window, s, e) {
+                // This window says it for all that follow.
+                if let Some(input) = self.inputs.incomplete(window, s, e) {
+                    walked.waits.entry(format!("{input} is not complete up to its end yet")).or_default().insert(s, e);
+                }
                 break;
             }
             let Some(due) = sets.due(self, window, mixed, s, e) else { continue };

@@ -135,6 +135,8 @@ fn a_window_runs_when_its_inputs_are_complete_and_no_sooner() {
     let mut w = daily();
     w.now = at("2026-01-03T00:59:00Z");
     assert_eq!(w.runs("a"), days(1, 2));
+    let wait = &w.decide("a").waits[0];
+    assert_eq!((wait.windows.clone(), wait.why.as_str()), (days(2, 3), "raw.events is not complete up to its end yet"));
     w.now = at("2026-01-03T01:00:00Z");
     let decision = w.decide("a");
     assert_eq!((w.runs("a"), decision.start), (days(1, 3), Some(at("2026-01-01"))));

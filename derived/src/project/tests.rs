@@ -410,6 +410,18 @@ fn a_plan_says_what_applying_would_change() {
 }
 
 #[test]
+fn a_long_wait_for_an_input_is_warned_of() {
+    let monthly = "name: a.m\nkey: {partition: [month]}\nwindow: {every: month}\ntime_column: month\nsql: select date_trunc('month', at)::date as month, count(*) as n from raw.events group by 1\n";
+    let daily = "name: a.d\nkey: {partition: [day]}\nwindow: {every: day}\ntime_column: day\nsql: select e.at::date as day, max(m.n) as n from raw.events e left join a.m m on m.month = date_trunc('month', e.at)::date group by 1\n";
+    let found = compiled(&[("derived/m.yaml", monthly), ("derived/d.yaml", daily)]);
+    let warnings = &found.artifacts().find(|a| a.name == "a.d").unwrap().warnings;
+    assert!(warnings.iter().any(|w| w.starts_with("a.m: it has") || w.starts_with("a.m: the time column")), "{warnings:?}");
+    let ahead = format!("{DAILY}\ninputs: {{raw.events: {{ahead: 28d}}}}");
+    let artifact = one("select user_id, max(at)::date as day from raw.events group by 1", &ahead).unwrap();
+    assert_eq!(artifact.warnings, ["raw.events: a window waits up to 28 days for it; choose need: latest if that is too long"]);
+}
+
+#[test]
 fn the_examples_compile() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     for (name, least) in [("game", 8), ("chat", 9), ("github", 9)] {
@@ -417,6 +429,8 @@ fn the_examples_compile() {
         let problems: Vec<_> = compiled.problems().map(ToString::to_string).collect();
         assert!(problems.is_empty(), "{name}: {problems:#?}");
         assert!(compiled.artifacts().count() >= least);
+        let again = Project::from_folder(&root.join(name)).unwrap().compile(&session, &[]);
+        assert_eq!(compiled, again, "compiling is deterministic, fingerprints and all");
         for artifact in compiled.artifacts().filter(|a| a.window.is_some()) {
             let bounded = artifact.inputs.iter().all(|i| i.reach.is_bounded());
             assert!(bounded, "{}", crate::explain::explain(artifact));
