@@ -164,15 +164,12 @@ impl Inner {
             while let Some(pending) = queue.pop_up_to(ticket) {
                 self.give_back(&pending);
             }
-            self.visible.send_modify(|_| {});
             return Err(e.clone());
         }
         while let Some(pending) = queue.pop_up_to(ticket) {
             self.take_effect(&mut queue, pending);
         }
         self.snapshots.note(self.shared.config.clock.monotonic(), self.visible());
-        // Whoever closes the tablet waits for an empty queue, also where nothing became visible.
-        self.visible.send_modify(|_| {});
         Ok(())
     }
 

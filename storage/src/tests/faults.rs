@@ -130,6 +130,7 @@ async fn an_own_manifest_that_arrived_late_does_not_fence_its_owner() {
     manifests.put(next).await.unwrap();
 }
 
+// Failpoints belong to the whole process: with this feature the tests run one at a time (`--test-threads=1`).
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn a_log_that_fails_acknowledges_nothing_more_and_still_reads() {
