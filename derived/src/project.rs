@@ -17,4 +17,6 @@ pub use files::Project;
 pub use nodes::{Compiled, Node, NodeState};
 
 #[cfg(test)]
+mod soundness;
+#[cfg(test)]
 mod tests;
