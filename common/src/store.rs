@@ -18,6 +18,8 @@ pub type SharedStore = Arc<dyn ObjectStore>;
 /// A put, get or head of a small object takes at most this long an attempt (the library's default is
 /// 30 s, longer than any failover lease).
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connecting takes at most this long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Retries of one request end after this long (the library's default is 180 s).
 pub const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -40,18 +42,24 @@ fn open_folder(path: &std::path::Path) -> Result<SharedStore> {
 }
 
 fn open_cloud(url: &str) -> Result<SharedStore> {
-    use object_store::{ClientOptions, RetryConfig};
+    use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+    use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+    use object_store::{ClientConfigKey, RetryConfig};
     let wrong = |e: &dyn std::fmt::Display| Error::invalid(format!("object store '{url}': {e}"));
-    let client = ClientOptions::new().with_timeout(ATTEMPT_TIMEOUT).with_connect_timeout(Duration::from_secs(2));
     let retry = RetryConfig { retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-    let prefix = url.splitn(4, '/').nth(3).unwrap_or_default().trim_matches('/').to_owned();
+    // Set one by one: a whole `ClientOptions` would forget what the environment says (plain HTTP, proxies).
+    let timeouts = [(ClientConfigKey::Timeout, ATTEMPT_TIMEOUT), (ClientConfigKey::ConnectTimeout, CONNECT_TIMEOUT)];
+    let text = |d: Duration| format!("{} ms", d.as_millis());
     let store: SharedStore = if url.starts_with("gs://") {
-        let builder = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url).with_client_options(client).with_retry(retry);
+        let builder = GoogleCloudStorageBuilder::from_env().with_url(url).with_retry(retry);
+        let builder = timeouts.into_iter().fold(builder, |b, (key, d)| b.with_config(GoogleConfigKey::Client(key), text(d)));
         Arc::new(builder.build().map_err(|e| wrong(&e))?)
     } else {
-        let builder = object_store::aws::AmazonS3Builder::from_env().with_url(url).with_client_options(client).with_retry(retry);
+        let builder = AmazonS3Builder::from_env().with_url(url).with_retry(retry);
+        let builder = timeouts.into_iter().fold(builder, |b, (key, d)| b.with_config(AmazonS3ConfigKey::Client(key), text(d)));
         Arc::new(builder.build().map_err(|e| wrong(&e))?)
     };
+    let prefix = url.splitn(4, '/').nth(3).unwrap_or_default().trim_matches('/').to_owned();
     Ok(if prefix.is_empty() { store } else { Arc::new(object_store::prefix::PrefixStore::new(store, prefix)) })
 }
 
@@ -74,5 +82,17 @@ pub fn failed(verb: &str, path: &Path, e: &object_store::Error) -> Error {
     match e {
         object_store::Error::NotFound { .. } => Error::not_found(format!("cannot {verb} object '{path}': it does not exist")),
         e => Error::unavailable(format!("cannot {verb} object '{path}': {e}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_stores_open_and_the_error_names_the_others() {
+        let e = open("ftp://host/x").unwrap_err();
+        assert!(e.message.contains("ftp"), "{e}");
+        assert!(open("gs://").is_err());
     }
 }
