@@ -61,7 +61,7 @@ fn check_graph(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -
         return Err(if remove.iter().any(|r| r == missing) {
             Error::refused(format!("definition '{missing}' is read by '{name}': remove or change that too"))
         } else {
-            Error::invalid(format!("definition '{name}' reads '{missing}', which does not exist"))
+            Error::invalid(format!("definition '{name}' reads '{missing}', which does not exist: create that table first"))
         });
     }
     check_acyclic(&graph)
