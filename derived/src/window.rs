@@ -47,8 +47,9 @@ const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 /// 1970-01-05.
 const MONDAY: i64 = 4 * DAY;
-/// Calendar arithmetic holds between the years 2 and 9998; instants outside are clamped to it.
-const EARLIEST: i64 = -62_100_000_000_000_000;
+/// Calendar arithmetic holds from the year before year 1 (some clocks' "no time" is 0001-01-01) to 9996; instants
+/// outside are clamped to it.
+const EARLIEST: i64 = -62_160_000_000_000_000;
 const LATEST: i64 = 253_300_000_000_000_000;
 
 impl TryFrom<WindowSpec> for Windows {
@@ -323,6 +324,18 @@ mod tests {
         let month = windows("month", "America/New_York");
         assert_eq!(month.floor(at("2016-03-01T02:00:00Z")), at("2016-02-01T05:00:00Z"));
         assert_eq!(month.next(at("2016-03-01T02:00:00Z")), at("2016-03-01T05:00:00Z"));
+    }
+
+    #[test]
+    fn the_first_day_of_year_one_has_its_window() {
+        let first = at("0001-01-01T00:00:00Z");
+        for every in ["hour", "day", "week", "month", "15m"] {
+            let windows = windows(every, "UTC");
+            assert_eq!(windows.floor(first), first, "{every}");
+            assert!(windows.next(first) > first, "{every}");
+        }
+        let new_york = windows("day", "America/New_York");
+        assert!(new_york.floor(first) <= first && first < new_york.next(first));
     }
 
     #[test]

@@ -18,6 +18,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// What a role logs unless told otherwise; openraft's own course is of interest only when it goes wrong.
+const ROLE_LOG: &str = "info,openraft=warn";
+
 /// Options of `stele up`.
 #[derive(Debug, Args)]
 pub struct UpArgs {
@@ -42,7 +45,7 @@ pub async fn up(args: UpArgs) -> Result<ExitCode> {
 
 /// Runs a master until told to end.
 pub async fn master(args: MasterArgs) -> Result<ExitCode> {
-    logging::start("info")?;
+    logging::start(ROLE_LOG)?;
     let running = master::Master::start(args.config()?, SystemClock::shared()).await.context("the master does not start")?;
     announce(running.local_addr())?;
     wait_for_end().await?;
@@ -52,7 +55,7 @@ pub async fn master(args: MasterArgs) -> Result<ExitCode> {
 
 /// Runs a tablet server until told to end.
 pub async fn tabletserver(args: TabletServerArgs) -> Result<ExitCode> {
-    logging::start("info")?;
+    logging::start(ROLE_LOG)?;
     let running =
         tabletserver::TabletServer::start(args.config()?, SystemClock::shared()).await.context("the tablet server does not start")?;
     announce(running.local_addr())?;
@@ -63,7 +66,7 @@ pub async fn tabletserver(args: TabletServerArgs) -> Result<ExitCode> {
 
 /// Runs a gateway until told to end.
 pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
-    logging::start("info")?;
+    logging::start(ROLE_LOG)?;
     let running = gateway::Gateway::start(args.config()?, SystemClock::shared()).await.context("the gateway does not start")?;
     announce(running.local_addr())?;
     wait_for_end().await?;
