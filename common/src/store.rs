@@ -1,9 +1,11 @@
 //! The object store that everything durable lives in, opened from a URL and proved before use.
 
 mod durable_local;
+mod faulty;
 mod proof;
 
 pub use durable_local::DurableLocal;
+pub use faulty::{Faults, FaultyStore};
 pub use proof::prove_create_if_absent;
 
 use crate::{Error, Result};
