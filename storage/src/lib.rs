@@ -13,6 +13,7 @@
 mod compaction;
 mod config;
 mod engine;
+mod failpoints;
 pub mod format;
 mod log;
 mod manifest;
@@ -27,6 +28,7 @@ mod tablet;
 
 pub use config::EngineConfig;
 pub use engine::Engine;
+pub use failpoints::FAILPOINTS;
 pub use metrics::MetricsSnapshot;
 pub use tablet::{ChangeBatches, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};
 

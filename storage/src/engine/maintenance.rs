@@ -86,6 +86,7 @@ pub(super) async fn bury(store: SharedStore, mut dead: mpsc::UnboundedReceiver<P
         let each = futures::stream::iter(paths).for_each_concurrent(4, |path| {
             let store = store.clone();
             async move {
+                fail::fail_point!("sstable-delete");
                 // An orphan costs room, nothing else; the scrub finds it.
                 if let Err(e) = store.delete(&path).await {
                     tracing::warn!(object = %path, error = %e, "an sstable that nobody names is not deleted");

@@ -74,6 +74,7 @@ impl ManifestStore {
                 }
             }
         }
+        fail::fail_point!("manifest-put-done");
         self.number += 1;
         self.current = next;
         self.unsettled = None;

@@ -129,21 +129,3 @@ async fn an_own_manifest_that_arrived_late_does_not_fence_its_owner() {
     next.highest_timestamp = common::time::Micros(3);
     manifests.put(next).await.unwrap();
 }
-
-// Failpoints belong to the whole process: with this feature the tests run one at a time (`--test-threads=1`).
-#[cfg(feature = "failpoints")]
-#[tokio::test]
-async fn a_log_that_fails_acknowledges_nothing_more_and_still_reads() {
-    for point in ["log-append", "log-sync"] {
-        let scenario = fail::FailScenario::setup();
-        let mut world = World::new();
-        let (_, t) = world.start().await;
-        write(&t, set("a", "1")).await;
-        fail::cfg(point, "return").unwrap();
-        assert_eq!(t.write(vec![set("b", "2")], None).await.unwrap_err().kind, ErrorKind::Unavailable);
-        fail::remove(point);
-        assert_eq!(t.write(vec![set("c", "3")], None).await.unwrap_err().kind, ErrorKind::Unavailable);
-        assert_eq!(values(&t, Seq::MAX).await, ["a=1"]);
-        scenario.teardown();
-    }
-}

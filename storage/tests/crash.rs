@@ -1,0 +1,210 @@
+//! A process that dies at any ordering step: what it acknowledged is there after, never half a row, never resurrected.
+//!
+//! Each round is one folder and several lives. A life is a child process (this test binary again, told by its
+//! environment) that writes, deletes, flushes and compacts at random, tells on its standard output what it tries and
+//! what was acknowledged, and aborts at the n-th passage of one failpoint. After each life the parent opens the folder
+//! and compares.
+
+use bytes::Bytes;
+use common::ids::{Epoch, FamilyId, Incarnation, Seq, ServerId, TableId, TabletId};
+use common::key::KeyRange;
+use common::row::{Mutation, ReadSpec, Row, RowMutation};
+use common::schema::{Table, TableKind, TableSpec};
+use common::store::DurableLocal;
+use common::time::SystemClock;
+use futures::TryStreamExt;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use storage::{Engine, EngineConfig, FAILPOINTS, Tablet, TabletOpen};
+
+const KEYS: u64 = 40;
+const CELLS: usize = 3;
+const STEPS: usize = 400;
+/// What a child is told: folder, life, seed.
+const CHILD: &str = "STELE_CRASH_CHILD";
+
+fn rounds() -> u64 {
+    std::env::var("STELE_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
+}
+
+fn table() -> Arc<Table> {
+    let spec: TableSpec =
+        serde_json::from_value(serde_json::json!({"name": "test.rows", "undeclared": "none", "families": {"f": {}}})).unwrap();
+    Arc::new(Table::create(TableId(1), TableKind::Raw, spec).unwrap())
+}
+
+async fn open(folder: &Path, life: u64) -> (Arc<Engine>, Tablet) {
+    let store = Arc::new(DurableLocal::open(&folder.join("store")).unwrap());
+    let clock = SystemClock::shared();
+    let mut config = EngineConfig::new(ServerId(1), Incarnation(life), store, folder.join("disk"), clock);
+    config.memtable_bytes = 64 << 10;
+    config.log_segment_bytes = 16 << 10;
+    config.log_bytes = 32 << 10;
+    config.snapshot_retention = std::time::Duration::ZERO;
+    let engine = Engine::open(config).await.unwrap();
+    let open = TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(life), table: table(), pin: None };
+    let tablet = engine.open_tablet(open).await.unwrap();
+    (engine, tablet)
+}
+
+fn key(n: u64) -> Bytes {
+    Bytes::from(format!("key-{n:03}"))
+}
+
+/// Every cell of a row carries the row's number, so that half a row shows.
+fn set(n: u64, value: u64) -> RowMutation {
+    let cell = |i: usize| Mutation::Set {
+        family: FamilyId(1),
+        qualifier: Bytes::from(format!("q{i}")),
+        timestamp: None,
+        value: Bytes::from(format!("{value:0>0$}", 20 + i * 40)),
+    };
+    RowMutation { key: key(n), mutations: (0..CELLS).map(cell).collect() }
+}
+
+fn delete(n: u64) -> RowMutation {
+    RowMutation { key: key(n), mutations: vec![Mutation::DeleteRow] }
+}
+
+/// The number that a row's cells agree on.
+fn value(row: &Row) -> u64 {
+    let numbers: Vec<u64> = row.cells.iter().map(|c| std::str::from_utf8(&c.value).unwrap().parse().unwrap()).collect();
+    assert!(numbers.len() == CELLS && numbers.iter().all(|n| *n == numbers[0]), "half a row: {row:?}");
+    numbers[0]
+}
+
+/// Not a test by itself: the life of a child.
+#[test]
+fn child() {
+    let Ok(told) = std::env::var(CHILD) else { return };
+    let mut told = told.splitn(3, ' ');
+    let (life, seed) = (told.next().unwrap().parse().unwrap(), told.next().unwrap().parse().unwrap());
+    let folder = std::path::PathBuf::from(told.next().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(live(&folder, life, StdRng::seed_from_u64(seed)));
+    // A life that did not come to its failpoint ends as abruptly.
+    say("end");
+    std::process::abort();
+}
+
+/// Aborts at the n-th passage of a failpoint.
+fn arm(random: &mut StdRng) {
+    let point = FAILPOINTS[random.random_range(0..FAILPOINTS.len())];
+    let passages = AtomicU64::new(random.random_range(1..if point.starts_with("log-") { 200 } else { 12 }));
+    let crash = move || {
+        if passages.fetch_sub(1, Ordering::SeqCst) == 1 {
+            std::process::abort();
+        }
+    };
+    fail::cfg_callback(point, crash).unwrap();
+}
+
+async fn live(folder: &Path, life: u64, mut random: StdRng) {
+    arm(&mut random);
+    let (_engine, tablet) = open(folder, life).await;
+    for step in 0..STEPS as u64 {
+        match random.random_range(0..100) {
+            0..70 => write(&tablet, &mut random, life * 1_000_000 + step * 10).await,
+            70..88 => {
+                let n = random.random_range(0..KEYS);
+                say(&format!("try {n} 0"));
+                tablet.write(vec![delete(n)], None).await.unwrap();
+                say(&format!("done {n} 0"));
+            }
+            88..96 => tablet.flush().await.unwrap(),
+            _ => tablet.compact().await.unwrap(),
+        }
+    }
+}
+
+async fn write(tablet: &Tablet, random: &mut StdRng, value: u64) {
+    let rows: BTreeMap<u64, u64> = (0..random.random_range(1..6)).map(|i| (random.random_range(0..KEYS), value + i)).collect();
+    rows.iter().for_each(|(n, v)| say(&format!("try {n} {v}")));
+    tablet.write(rows.iter().map(|(n, v)| set(*n, *v)).collect(), None).await.unwrap();
+    rows.iter().for_each(|(n, v)| say(&format!("done {n} {v}")));
+}
+
+/// Unbuffered: what was said before an abort is read.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("@{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// What a key may hold: the last acknowledged state, and those tried after it. 0: no row.
+#[derive(Default)]
+struct Known(BTreeMap<u64, Vec<u64>>);
+
+impl Known {
+    fn hear(&mut self, line: &str) {
+        let mut words = line.split(' ');
+        let (verb, n, v) = (words.next().unwrap(), words.next().unwrap().parse().unwrap(), words.next().unwrap().parse().unwrap());
+        let states = self.0.entry(n).or_insert_with(|| vec![0]);
+        match verb {
+            "try" => states.push(v),
+            _ => *states = vec![v],
+        }
+    }
+
+    /// Holds what is there against what may be; from now on only that may be.
+    fn check(&mut self, rows: &[Row], context: &str) {
+        let found: BTreeMap<u64, u64> =
+            rows.iter().map(|r| (std::str::from_utf8(&r.key[4..]).unwrap().parse().unwrap(), value(r))).collect();
+        for n in 0..KEYS {
+            let found = found.get(&n).copied().unwrap_or_default();
+            let states = self.0.entry(n).or_insert_with(|| vec![0]);
+            assert!(states.contains(&found), "{context}: key {n} holds {found}, one of {states:?} is due");
+            *states = vec![found];
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_acknowledged_and_resurrects_nothing() {
+    if std::env::var(CHILD).is_ok() {
+        return;
+    }
+    let seed = std::env::var("STELE_CRASH_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or_else(rand::random);
+    println!("STELE_CRASH_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut crashes = 0;
+    for round in 0..rounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut known = Known::default();
+        for life in 1..=4u64 {
+            let context = format!("seed {seed}, round {round}, life {life}");
+            crashes += u64::from(run_child(folder.path(), 2 * life, random.random(), &mut known));
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let (engine, tablet) = open(folder.path(), 2 * life + 1).await;
+                let rows: Vec<Row> = tablet.read(ReadSpec::default(), Seq::MAX).unwrap().try_concat().await.unwrap();
+                known.check(&rows, &context);
+                engine.shutdown().await.unwrap();
+            });
+        }
+    }
+    println!("{crashes} crashes in {} lives", 4 * rounds());
+    assert!(crashes > rounds(), "failpoints are passed");
+}
+
+/// Whether it came to its failpoint.
+fn run_child(folder: &Path, life: u64, seed: u64, known: &mut Known) -> bool {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture", "--test-threads=1"])
+        .env(CHILD, format!("{life} {seed} {}", folder.display()))
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("panicked"), "the child failed by itself: {errors}");
+    let said: Vec<_> = text.lines().filter_map(|line| line.split_once('@')).map(|(_, line)| line).collect();
+    said.iter().filter(|line| **line != "end").for_each(|line| known.hear(line));
+    said.last() != Some(&"end")
+}
