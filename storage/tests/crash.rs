@@ -5,6 +5,8 @@
 //! what was acknowledged, and aborts at the n-th passage of one failpoint. After each life the parent opens the folder
 //! and compares.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
+
 use bytes::Bytes;
 use common::ids::{Epoch, FamilyId, Incarnation, Seq, ServerId, TableId, TabletId};
 use common::key::KeyRange;

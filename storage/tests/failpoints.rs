@@ -1,5 +1,7 @@
 //! Steps that fail: failpoints belong to the whole process, so these tests have a process of their own and take turns.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
+
 use bytes::Bytes;
 use common::ErrorKind;
 use common::ids::{Epoch, FamilyId, Incarnation, Seq, ServerId, TableId, TabletId};
