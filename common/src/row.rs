@@ -119,6 +119,40 @@ pub enum Columns {
     All,
     /// Whole families and single columns (`None`: the family).
     Some(Vec<(FamilyId, Option<Bytes>)>),
+    /// Ranges of qualifiers: for rows with very many columns.
+    Ranges(Vec<ColumnRange>),
+}
+
+/// The columns of one family whose stored qualifiers lie within `[start, end)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnRange {
+    /// The family.
+    pub family: FamilyId,
+    /// First stored qualifier inside.
+    pub start: Bytes,
+    /// First stored qualifier after; `None`: unbounded.
+    pub end: Option<Bytes>,
+}
+
+impl ColumnRange {
+    /// All columns of a family.
+    #[must_use]
+    pub fn family(family: FamilyId) -> Self {
+        Self { family, start: Bytes::new(), end: None }
+    }
+
+    /// One column.
+    #[must_use]
+    pub fn column(family: FamilyId, qualifier: &Bytes) -> Self {
+        let KeyRange { end, .. } = KeyRange::single(qualifier);
+        Self { family, start: qualifier.clone(), end }
+    }
+
+    /// Whether a column lies inside.
+    #[must_use]
+    pub fn contains(&self, family: FamilyId, qualifier: &[u8]) -> bool {
+        self.family == family && self.start.as_ref() <= qualifier && self.end.as_ref().is_none_or(|end| qualifier < end.as_ref())
+    }
 }
 
 impl Columns {
@@ -128,6 +162,21 @@ impl Columns {
         match self {
             Self::All => true,
             Self::Some(list) => list.iter().any(|(f, q)| *f == family && q.as_ref().is_none_or(|q| q.as_ref() == qualifier)),
+            Self::Ranges(list) => list.iter().any(|r| r.contains(family, qualifier)),
+        }
+    }
+
+    /// The same as ranges; `None`: all columns.
+    #[must_use]
+    pub fn ranges(&self) -> Option<Vec<ColumnRange>> {
+        let range = |(family, qualifier): &(FamilyId, Option<Bytes>)| match qualifier {
+            None => ColumnRange::family(*family),
+            Some(q) => ColumnRange::column(*family, q),
+        };
+        match self {
+            Self::All => None,
+            Self::Some(list) => Some(list.iter().map(range).collect()),
+            Self::Ranges(list) => Some(list.clone()),
         }
     }
 }
@@ -149,6 +198,10 @@ pub struct ReadSpec {
     pub timestamps: TimeRange,
     /// Newest n cells of each column; 0 for all.
     pub cells_per_column: u32,
+    /// Cells of each row that are left out, from its first: counted among those that all of the above leaves.
+    pub cell_offset: u32,
+    /// Cells of each row at most, after `cell_offset`; 0 for all.
+    pub cell_limit: u32,
     /// Rows at most; 0 for all.
     pub row_limit: u64,
     /// Hint: rows outside this range of event times are not wanted. They may still be returned.
@@ -164,6 +217,8 @@ impl Default for ReadSpec {
             keep_empty_rows: false,
             timestamps: TimeRange::ALL,
             cells_per_column: 1,
+            cell_offset: 0,
+            cell_limit: 0,
             row_limit: 0,
             event_time: None,
         }

@@ -1,6 +1,6 @@
 //! Rows as sources give them: every version and delete, with seqs, not yet judged.
 
-use crate::format::Delete;
+use crate::format::{CellKind, Delete};
 use bytes::Bytes;
 use common::ids::{FamilyId, Seq};
 use common::key::KeyRange;
@@ -15,6 +15,8 @@ pub(crate) struct RawCell {
     pub(crate) qualifier: Bytes,
     pub(crate) timestamp: Micros,
     pub(crate) seq: Seq,
+    /// Of equal place and timestamp, what is not a plain value is combined with what has lower seqs.
+    pub(crate) kind: CellKind,
     pub(crate) value: Bytes,
 }
 

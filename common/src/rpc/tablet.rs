@@ -4,7 +4,7 @@
 
 use crate::ids::{FamilyId, RunId, Seq, TableId, TabletId};
 use crate::key::KeyRange;
-use crate::row::{Cell, Columns, Mutation, ReadSpec, Row, RowMutation};
+use crate::row::{Cell, ColumnRange, Columns, Mutation, ReadSpec, Row, RowMutation};
 use crate::time::{Micros, TimeRange};
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -272,7 +272,7 @@ impl RowResult {
     }
 }
 
-/// One column, or a whole family.
+/// One column, a whole family, or a range of columns.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WireColumn {
     /// [`FamilyId`].
@@ -281,6 +281,43 @@ pub struct WireColumn {
     /// Stored qualifier; absent: the family.
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub qualifier: Option<Bytes>,
+    /// The columns of the family from `qualifier` (absent: the first) to `end`.
+    #[prost(bool, tag = "3")]
+    pub range: bool,
+    /// Of a range: first stored qualifier after; absent: unbounded.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub end: Option<Bytes>,
+}
+
+impl From<ColumnRange> for WireColumn {
+    fn from(r: ColumnRange) -> Self {
+        Self { family: r.family.0, qualifier: Some(r.start), range: true, end: r.end }
+    }
+}
+
+/// Columns on the wire: whether only some count, and which.
+fn wire_columns(columns: Columns) -> (bool, Vec<WireColumn>) {
+    let column = |(f, qualifier): (FamilyId, Option<Bytes>)| WireColumn { family: f.0, qualifier, range: false, end: None };
+    match columns {
+        Columns::All => (false, Vec::new()),
+        Columns::Some(list) => (true, list.into_iter().map(column).collect()),
+        Columns::Ranges(list) => (true, list.into_iter().map(Into::into).collect()),
+    }
+}
+
+fn columns_of(some: bool, list: Vec<WireColumn>) -> Columns {
+    if !some {
+        return Columns::All;
+    }
+    if !list.iter().any(|c| c.range) {
+        return Columns::Some(list.into_iter().map(|c| (FamilyId(c.family), c.qualifier)).collect());
+    }
+    let range = |c: WireColumn| match (c.range, c.qualifier) {
+        (true, start) => ColumnRange { family: FamilyId(c.family), start: start.unwrap_or_default(), end: c.end },
+        (false, None) => ColumnRange::family(FamilyId(c.family)),
+        (false, Some(q)) => ColumnRange::column(FamilyId(c.family), &q),
+    };
+    Columns::Ranges(list.into_iter().map(range).collect())
 }
 
 /// [`ReadSpec`] on the wire.
@@ -313,14 +350,17 @@ pub struct WireReadSpec {
     /// Rows without a wanted cell are returned too.
     #[prost(bool, tag = "9")]
     pub keep_empty_rows: bool,
+    /// Cells of each row that are left out.
+    #[prost(uint32, tag = "10")]
+    pub cell_offset: u32,
+    /// Cells of each row at most; 0: all.
+    #[prost(uint32, tag = "11")]
+    pub cell_limit: u32,
 }
 
 impl From<ReadSpec> for WireReadSpec {
     fn from(s: ReadSpec) -> Self {
-        let (some_columns, columns) = match s.columns {
-            Columns::All => (false, Vec::new()),
-            Columns::Some(list) => (true, list.into_iter().map(|(f, qualifier)| WireColumn { family: f.0, qualifier }).collect()),
-        };
+        let (some_columns, columns) = wire_columns(s.columns);
         Self {
             ranges: s.ranges.into_iter().map(Into::into).collect(),
             reverse: s.reverse,
@@ -331,15 +371,16 @@ impl From<ReadSpec> for WireReadSpec {
             row_limit: s.row_limit,
             event_time: s.event_time.map(Into::into),
             keep_empty_rows: s.keep_empty_rows,
+            cell_offset: s.cell_offset,
+            cell_limit: s.cell_limit,
         }
     }
 }
 
 impl From<WireReadSpec> for ReadSpec {
     fn from(s: WireReadSpec) -> Self {
-        let listed = || s.columns.iter().map(|c| (FamilyId(c.family), c.qualifier.clone())).collect();
         Self {
-            columns: if s.some_columns { Columns::Some(listed()) } else { Columns::All },
+            columns: columns_of(s.some_columns, s.columns),
             ranges: s.ranges.into_iter().map(Into::into).collect(),
             reverse: s.reverse,
             timestamps: s.timestamps.map_or(TimeRange::ALL, Into::into),
@@ -347,6 +388,8 @@ impl From<WireReadSpec> for ReadSpec {
             row_limit: s.row_limit,
             event_time: s.event_time.map(Into::into),
             keep_empty_rows: s.keep_empty_rows,
+            cell_offset: s.cell_offset,
+            cell_limit: s.cell_limit,
         }
     }
 }
@@ -546,4 +589,24 @@ pub struct StatusResponse {
     /// Rows as estimated from properties; an upper bound.
     #[prost(uint64, tag = "6")]
     pub row_estimate: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_is_the_same_behind_the_wire() {
+        let (family, q) = (FamilyId(3), Bytes::from_static(b"q"));
+        let range = ColumnRange { family, start: q.clone(), end: None };
+        let kinds = [Columns::All, Columns::Some(vec![(family, None), (family, Some(q.clone()))]), Columns::Ranges(vec![range])];
+        for columns in kinds {
+            let spec = ReadSpec { columns, cell_offset: 2, cell_limit: 5, ..ReadSpec::row(b"k") };
+            assert_eq!(ReadSpec::from(WireReadSpec::from(spec.clone())), spec);
+        }
+        let listed = Columns::Some(vec![(family, None), (family, Some(q.clone()))]);
+        let all = listed.ranges().unwrap();
+        assert_eq!(all, [ColumnRange::family(family), ColumnRange::column(family, &q)]);
+        assert!(all[1].contains(family, b"q") && !all[1].contains(family, b"q\0") && !all[1].contains(FamilyId(4), b"q"));
+    }
 }

@@ -146,8 +146,8 @@ impl Parser<'_> {
             keep_empty_rows: !self.table.key.is_empty(),
             timestamps: self.cell_times()?,
             cells_per_column: u32::from(!cells),
-            row_limit: 0,
             event_time,
+            ..ReadSpec::default()
         };
         let shape = if cells { Shape::Cells } else { Shape::Values };
         Ok(RowQuery { spec, limit: self.limit()?, shape, page_token: self.get("page_token").map(str::to_owned), filter })

@@ -7,4 +7,4 @@ mod row;
 
 pub use manifest::{LogName, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, NO_SEGMENT, SstableName, SstableRef, StagedRef};
 pub use record::{LogBody, LogRecord, RECORD_FORMAT, RECORD_MAGIC, Remembered};
-pub use row::{Delete, StoredCell, StoredRow};
+pub use row::{CellKind, Delete, StoredCell, StoredRow};

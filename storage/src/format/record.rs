@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Kind of a log record.
 pub const RECORD_MAGIC: Magic = *b"STLR";
 /// Format version of log records.
-pub const RECORD_FORMAT: u16 = 1;
+pub const RECORD_FORMAT: u16 = 2;
 
 /// One record of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -41,6 +41,35 @@ impl Delete {
     }
 }
 
+/// What a cell's value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum CellKind {
+    /// The value itself: it replaces what lies below.
+    #[default]
+    Value = 0,
+    /// An 8-byte big-endian integer to add to what lies below it.
+    Sum = 1,
+    /// As [`Self::Sum`], but the lower of both stays.
+    Min = 2,
+    /// As [`Self::Sum`], but the higher of both stays.
+    Max = 3,
+}
+
+impl CellKind {
+    /// As it is stored.
+    #[must_use]
+    pub fn byte(self) -> u8 {
+        self as u8
+    }
+
+    /// What a stored byte means.
+    #[must_use]
+    pub fn of(byte: u8) -> Option<Self> {
+        [Self::Value, Self::Sum, Self::Min, Self::Max].get(usize::from(byte)).copied()
+    }
+}
+
 /// A cell that a row mutation sets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredCell {
@@ -50,6 +79,8 @@ pub struct StoredCell {
     pub qualifier: Bytes,
     /// Its timestamp.
     pub timestamp: Micros,
+    /// What its value is.
+    pub kind: CellKind,
     /// Its value.
     pub value: Bytes,
 }
@@ -77,7 +108,7 @@ impl StoredRow {
         for m in row.mutations {
             match m {
                 Mutation::Set { family, qualifier, timestamp, value } => {
-                    reducer.set(StoredCell { family, qualifier, timestamp: timestamp.unwrap_or(given), value });
+                    reducer.set(StoredCell { family, qualifier, timestamp: timestamp.unwrap_or(given), kind: CellKind::Value, value });
                 }
                 Mutation::DeleteColumn { family, qualifier, timestamps: TimeRange { start, end } } => {
                     reducer.delete(Delete::Column { family, qualifier, start, end });
@@ -132,8 +163,13 @@ impl Reducer {
     fn finish(mut self, key: Bytes) -> StoredRow {
         self.deletes.sort_unstable();
         self.deletes.dedup();
-        let cell =
-            |((family, qualifier, timestamp), value): (Place, Bytes)| StoredCell { family, qualifier, timestamp: timestamp.0, value };
+        let cell = |((family, qualifier, timestamp), value): (Place, Bytes)| StoredCell {
+            family,
+            qualifier,
+            timestamp: timestamp.0,
+            kind: CellKind::Value,
+            value,
+        };
         StoredRow { key, deletes: self.deletes, cells: self.sets.into_iter().map(cell).collect() }
     }
 }

@@ -177,7 +177,14 @@ fn assemble(key: Bytes, entries: &[Arc<Entry>], scan: &Scan) -> RawRow {
         row.deletes.extend(stored.deletes.iter().map(|what| RawDelete { what: what.clone(), seq: *seq }));
         row.cells.extend(stored.cells.iter().filter_map(|c| {
             let wanted = scan.columns.wants(c.family, &c.qualifier);
-            let given = |value| RawCell { family: c.family, qualifier: c.qualifier.clone(), timestamp: c.timestamp, seq: *seq, value };
+            let given = |value| RawCell {
+                family: c.family,
+                qualifier: c.qualifier.clone(),
+                timestamp: c.timestamp,
+                seq: *seq,
+                kind: c.kind,
+                value,
+            };
             if wanted { Some(given(c.value.clone())) } else { scan.others.then(|| given(Bytes::new())) }
         }));
     }

@@ -58,6 +58,8 @@ pub(crate) struct View {
     timestamps: TimeRange,
     /// 0: all.
     cells_per_column: u64,
+    /// Cells of a row that are passed over, and how many are given then; `usize::MAX`: all.
+    cells: (usize, usize),
     /// Sources must then give other columns too.
     keep_empty_rows: bool,
 }
@@ -71,6 +73,7 @@ impl View {
             columns: spec.columns.clone(),
             timestamps: spec.timestamps,
             cells_per_column: u64::from(spec.cells_per_column),
+            cells: (spec.cell_offset as usize, if spec.cell_limit == 0 { usize::MAX } else { spec.cell_limit as usize }),
             keep_empty_rows: spec.keep_empty_rows,
         }
     }
@@ -84,9 +87,17 @@ impl View {
     pub(crate) fn resolve(&self, row: RawRow, at: Seq) -> Option<Row> {
         let deletes = Deletes::new(&row.deletes, at);
         let mut judge = Judge::new(self);
-        let mut cells = Vec::with_capacity(row.cells.len());
+        let (mut offset, limit) = self.cells;
+        let mut cells = Vec::with_capacity(row.cells.len().min(limit));
         for cell in row.cells {
             if cell.seq <= at && judge.shows(&cell, &deletes) {
+                if offset > 0 {
+                    offset -= 1;
+                    continue;
+                }
+                if cells.len() == limit {
+                    break;
+                }
                 cells.push(Cell { family: cell.family, qualifier: cell.qualifier, timestamp: cell.timestamp, value: cell.value });
             }
         }

@@ -9,7 +9,7 @@
 use super::block::{Base, Block};
 use super::bytes::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
 use super::properties::Dictionary;
-use crate::format::Delete;
+use crate::format::{CellKind, Delete};
 use crate::raw::{RawCell, RawDelete, Scan};
 use bytes::Bytes;
 use common::ids::{FamilyId, Seq};
@@ -103,7 +103,7 @@ pub(super) fn read_cells(
                 .ok_or(Damaged("a column is not in the dictionary"))?,
         };
         let value = if asked { block.data().slice(from..to) } else { Bytes::new() };
-        out.push(RawCell { family, qualifier, timestamp: last, seq, value });
+        out.push(RawCell { family, qualifier, timestamp: last, seq, kind: CellKind::Value, value });
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The bytes of each format, as released. A difference means that stored data would no longer be read: a new
 //! version number, a reader for both, and a further golden file.
 
-use crate::format::{LogBody, LogName, LogRecord, Manifest, Remembered, SstableName, SstableRef, StagedRef, StoredRow};
+use crate::format::{CellKind, LogBody, LogName, LogRecord, Manifest, Remembered, SstableName, SstableRef, StagedRef, StoredRow};
 use crate::raw::{RawCell, RawDelete, RawRow};
 use bytes::Bytes;
 use common::envelope::AsJson;
@@ -62,7 +62,7 @@ fn log_segment_bytes_are_as_released() {
     let mut encoded = crate::log::EncodedRecords::default();
     records().iter().for_each(|r| encoded.push(r).unwrap());
     let bytes = crate::log::segment_for_tests(LOG, 3, &encoded);
-    golden("log-segment-v1", &bytes);
+    golden("log-segment-v2", &bytes);
     let dir = tempfile::tempdir().unwrap();
     let folder = crate::format::names::log_folder(dir.path(), LOG);
     std::fs::create_dir_all(&folder).unwrap();
@@ -132,6 +132,7 @@ fn sstable_row(i: u64) -> RawRow {
         qualifier: c.qualifier,
         timestamp: c.timestamp,
         seq: Seq(100 + i),
+        kind: CellKind::Value,
         value: Bytes::from(format!("{}{i}", "x".repeat(10 * i as usize % 70))),
     });
     let deletes = stored.deletes.into_iter().filter(|_| i.is_multiple_of(5)).map(|what| RawDelete { what, seq: Seq(100 + i) });

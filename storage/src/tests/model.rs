@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::ErrorKind;
 use common::ids::{FamilyId, Seq};
 use common::key::KeyRange;
-use common::row::{Cell, Columns, Mutation, ReadSpec, Row, RowChange, RowMutation};
+use common::row::{Cell, ColumnRange, Columns, Mutation, ReadSpec, Row, RowChange, RowMutation};
 use common::schema::TableKind;
 use common::time::{Clock, Micros, TimeRange};
 use futures::TryStreamExt;
@@ -55,6 +55,10 @@ impl Model {
             if spec.cells_per_column == 0 || *shown <= spec.cells_per_column {
                 cells.push(Cell { family: f, qualifier: q, timestamp: t.0, value });
             }
+        }
+        cells.drain(..cells.len().min(spec.cell_offset as usize));
+        if spec.cell_limit > 0 {
+            cells.truncate(spec.cell_limit as usize);
         }
         (!cells.is_empty() || (exists && spec.keep_empty_rows)).then(|| Row { key: key.clone(), cells })
     }
@@ -149,18 +153,24 @@ fn range() -> impl Strategy<Value = KeyRange> {
 
 fn columns() -> impl Strategy<Value = Columns> {
     let some = prop::collection::vec((any_family(), prop::option::of(qualifier())), 0..3);
-    prop_oneof![3 => Just(Columns::All), 1 => some.prop_map(Columns::Some)]
+    let range =
+        (any_family(), qualifier(), prop::option::of(qualifier())).prop_map(|(family, start, end)| ColumnRange { family, start, end });
+    let ranges = prop::collection::vec(range, 0..3);
+    prop_oneof![3 => Just(Columns::All), 1 => some.prop_map(Columns::Some), 1 => ranges.prop_map(Columns::Ranges)]
 }
 
 fn spec() -> impl Strategy<Value = ReadSpec> {
     let ranges = prop_oneof![Just(vec![KeyRange::ALL]), prop::collection::vec(range(), 0..4)];
-    (ranges, any::<bool>(), columns(), times(), 0u32..3, 0u64..4, any::<bool>()).prop_map(
-        |(ranges, reverse, columns, timestamps, cells_per_column, row_limit, keep_empty_rows)| ReadSpec {
+    let cells = (0u32..3, prop_oneof![2 => Just(0), 1 => 0u32..4], prop_oneof![2 => Just(0), 1 => 0u32..4]);
+    (ranges, any::<bool>(), columns(), times(), cells, 0u64..4, any::<bool>()).prop_map(
+        |(ranges, reverse, columns, timestamps, (cells_per_column, cell_offset, cell_limit), row_limit, keep_empty_rows)| ReadSpec {
             ranges,
             reverse,
             columns,
             timestamps,
             cells_per_column,
+            cell_offset,
+            cell_limit,
             row_limit,
             keep_empty_rows,
             event_time: None,
