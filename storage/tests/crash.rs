@@ -7,11 +7,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
-use bytes::Bytes;
-use common::ids::{Epoch, FamilyId, Incarnation, Seq, ServerId, TableId, TabletId};
+mod support;
+
+use common::ids::{Epoch, Incarnation, Seq, ServerId, TabletId};
 use common::key::KeyRange;
-use common::row::{Mutation, ReadSpec, Row, RowMutation};
-use common::schema::{Table, TableKind, TableSpec};
+use common::row::{ReadSpec, Row};
 use common::store::DurableLocal;
 use common::time::SystemClock;
 use futures::TryStreamExt;
@@ -24,21 +24,14 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use storage::{Engine, EngineConfig, FAILPOINTS, Tablet, TabletOpen};
+use support::{KEYS, Known, delete, set, table};
 
-const KEYS: u64 = 40;
-const CELLS: usize = 3;
 const STEPS: usize = 400;
 /// What a child is told: folder, life, seed.
 const CHILD: &str = "STELE_CRASH_CHILD";
 
 fn rounds() -> u64 {
     std::env::var("STELE_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
-}
-
-fn table() -> Arc<Table> {
-    let spec: TableSpec =
-        serde_json::from_value(serde_json::json!({"name": "test.rows", "undeclared": "none", "families": {"f": {}}})).unwrap();
-    Arc::new(Table::create(TableId(1), TableKind::Raw, spec).unwrap())
 }
 
 async fn open(folder: &Path, life: u64) -> (Arc<Engine>, Tablet) {
@@ -53,32 +46,6 @@ async fn open(folder: &Path, life: u64) -> (Arc<Engine>, Tablet) {
     let open = TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(life), table: table(), pin: None };
     let tablet = engine.open_tablet(open).await.unwrap();
     (engine, tablet)
-}
-
-fn key(n: u64) -> Bytes {
-    Bytes::from(format!("key-{n:03}"))
-}
-
-/// Every cell of a row carries the row's number, so that half a row shows.
-fn set(n: u64, value: u64) -> RowMutation {
-    let cell = |i: usize| Mutation::Set {
-        family: FamilyId(1),
-        qualifier: Bytes::from(format!("q{i}")),
-        timestamp: None,
-        value: Bytes::from(format!("{value:0>0$}", 20 + i * 40)),
-    };
-    RowMutation { key: key(n), mutations: (0..CELLS).map(cell).collect() }
-}
-
-fn delete(n: u64) -> RowMutation {
-    RowMutation { key: key(n), mutations: vec![Mutation::DeleteRow] }
-}
-
-/// The number that a row's cells agree on.
-fn value(row: &Row) -> u64 {
-    let numbers: Vec<u64> = row.cells.iter().map(|c| std::str::from_utf8(&c.value).unwrap().parse().unwrap()).collect();
-    assert!(numbers.len() == CELLS && numbers.iter().all(|n| *n == numbers[0]), "half a row: {row:?}");
-    numbers[0]
 }
 
 /// Not a test by itself: the life of a child.
@@ -137,34 +104,6 @@ fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     out.write_all(format!("@{line}\n").as_bytes()).unwrap();
     out.flush().unwrap();
-}
-
-/// What a key may hold: the last acknowledged state, and those tried after it. 0: no row.
-#[derive(Default)]
-struct Known(BTreeMap<u64, Vec<u64>>);
-
-impl Known {
-    fn hear(&mut self, line: &str) {
-        let mut words = line.split(' ');
-        let (verb, n, v) = (words.next().unwrap(), words.next().unwrap().parse().unwrap(), words.next().unwrap().parse().unwrap());
-        let states = self.0.entry(n).or_insert_with(|| vec![0]);
-        match verb {
-            "try" => states.push(v),
-            _ => *states = vec![v],
-        }
-    }
-
-    /// Holds what is there against what may be; from now on only that may be.
-    fn check(&mut self, rows: &[Row], context: &str) {
-        let found: BTreeMap<u64, u64> =
-            rows.iter().map(|r| (std::str::from_utf8(&r.key[4..]).unwrap().parse().unwrap(), value(r))).collect();
-        for n in 0..KEYS {
-            let found = found.get(&n).copied().unwrap_or_default();
-            let states = self.0.entry(n).or_insert_with(|| vec![0]);
-            assert!(states.contains(&found), "{context}: key {n} holds {found}, one of {states:?} is due");
-            *states = vec![found];
-        }
-    }
 }
 
 #[test]
