@@ -12,6 +12,7 @@
 //! A nullable part has one byte in front: `01` for a value, `02` for null (nulls last). A descending
 //! part has all its bytes complemented. The method is that of FoundationDB's tuple layer.
 
+use crate::time::Micros;
 use crate::value::{Value, ValueType};
 use crate::{Error, Result, limits};
 use bytes::Bytes;
@@ -169,6 +170,33 @@ impl PartCodec {
         }))
     }
 
+    /// Steps over one part without decoding it; `None` if the bytes are not an encoding of one.
+    pub(crate) fn skip(&self, key: &mut &[u8]) -> Option<()> {
+        if self.takes_null(key).ok()? {
+            return Some(());
+        }
+        let length = match self.ty {
+            ValueType::String | ValueType::Json | ValueType::Bytes => bytes_length(key, self.flip())?,
+            ValueType::Int64 | ValueType::Timestamp | ValueType::Date | ValueType::Float64 => 8,
+            ValueType::Bool => 1,
+        };
+        *key = key.get(length..)?;
+        Some(())
+    }
+
+    /// Reads a timestamp, or a date's first instant, from the front of `key`; `None` for null and for what is none.
+    pub(crate) fn read_time(&self, key: &mut &[u8]) -> Option<Micros> {
+        const DAY: i64 = 86_400_000_000;
+        if self.takes_null(key).ok()? {
+            return None;
+        }
+        match self.ty {
+            ValueType::Timestamp => take_i64(key, self.flip()).ok().map(Micros),
+            ValueType::Date => take_i64(key, self.flip()).ok().map(|days| Micros(days.saturating_mul(DAY))),
+            _ => None,
+        }
+    }
+
     fn flip(&self) -> u8 {
         if self.descending { 0xFF } else { 0 }
     }
@@ -270,6 +298,19 @@ fn take_bytes(key: &mut &[u8], flip: u8, out: &mut Vec<u8>) -> Result<()> {
             [ESCAPED_ZERO] => out.push(ESCAPE),
             [TERMINATOR] => return Ok(()),
             [other] => return Err(Error::corrupt(format!("key part: escape {other:#04x}"))),
+        }
+    }
+}
+
+/// Bytes of an encoded text with its terminator.
+fn bytes_length(key: &[u8], flip: u8) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += key.get(at..)?.iter().position(|b| b ^ flip == ESCAPE)? + 2;
+        match key.get(at - 1)? ^ flip {
+            ESCAPED_ZERO => {}
+            TERMINATOR => return Some(at),
+            _ => return None,
         }
     }
 }

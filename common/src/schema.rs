@@ -12,6 +12,6 @@ mod table;
 
 pub use columnar::{arrow_type, is_json};
 pub use keyspec::{DATA_PREFIX, HIDDEN_PREFIX, KeySchema};
-pub use spec::{ColumnSpec, DATA_FAMILY, FamilySpec, GcRule, KeyPartSpec, TableSpec, UNDECLARED_FAMILY, check_table_name};
+pub use spec::{ColumnSpec, CompactionKind, DATA_FAMILY, FamilySpec, GcRule, KeyPartSpec, TableSpec, UNDECLARED_FAMILY, check_table_name};
 pub use stored::{ROW_MARKER, StoredQualifier};
 pub use table::{Column, Family, KeyPart, Table, TableKind};

@@ -55,6 +55,23 @@ pub struct TableSpec {
     /// Row-key prefixes, as key part values in key order, at which the new table is cut into tablets.
     #[serde(default)]
     pub split_at: Vec<Vec<serde_json::Value>>,
+    /// How its SSTables are compacted; by default as suits the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compaction: Option<CompactionKind>,
+}
+
+/// How a table's SSTables are compacted. Within a time slice, where a table has slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompactionKind {
+    /// SSTables of about one size are merged. Writes least; a read looks into the most files, and replaced versions
+    /// take room until large files are merged.
+    SizeTiered,
+    /// Levels of disjoint SSTables, each some times as large as the one above. A read looks into one file a level,
+    /// and little room is wasted; writes more.
+    Leveled,
+    /// Size-tiered while a slice of time is written, one SSTable once it is past; the default where there are slices.
+    TimeWindowed,
 }
 
 /// A family's settings.
@@ -251,6 +268,7 @@ impl TableSpec {
             lateness: None,
             append_only: false,
             split_at: Vec::new(),
+            compaction: None,
         }
     }
 

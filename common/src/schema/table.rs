@@ -143,7 +143,8 @@ impl Table {
     /// The table's key encoding.
     #[must_use]
     pub fn key_schema(&self) -> KeySchema<'_> {
-        KeySchema::new(&self.key, self.kind == TableKind::Derived)
+        let time = self.time_column.as_deref().and_then(|name| self.key_part(name)).map(|(i, _)| i);
+        KeySchema::new(&self.key, self.kind == TableKind::Derived).with_time(time)
     }
 
     /// The declared column of this name.

@@ -1,8 +1,10 @@
 //! The manifest: a tablet's live SSTables and its position in the log.
 
+use super::slice::SliceKey;
+use bytes::Bytes;
 use common::Result;
 use common::envelope::{self, Magic};
-use common::ids::{Epoch, Incarnation, RunId, SchemaVersion, Seq, ServerId, TableId, TabletId};
+use common::ids::{Epoch, FamilyId, Incarnation, RunId, SchemaVersion, Seq, ServerId, TableId, TabletId};
 use common::key::KeyRange;
 use common::time::Micros;
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Kind of a manifest.
 pub const MANIFEST_MAGIC: Magic = *b"STLM";
 /// Format version of manifests.
-pub const MANIFEST_FORMAT: u16 = 1;
+pub const MANIFEST_FORMAT: u16 = 2;
 
 /// `log_from` of a tablet that ended cleanly, with everything flushed.
 pub const NO_SEGMENT: u64 = u64::MAX;
@@ -35,25 +37,39 @@ pub struct SstableName {
     pub number: u64,
 }
 
-/// A live SSTable.
+/// A live SSTable: all that a tablet must know of it before it reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SstableRef {
     /// Which.
     pub name: SstableName,
-    /// 0: flushed.
+    /// 0: flushed. Above, and in leveled compaction only, SSTables of one level and slice have disjoint keys.
     pub level: u32,
+    /// What its rows and cells have in common.
+    pub slice: SliceKey,
+    /// Families that may have cells inside.
+    pub families: Vec<FamilyId>,
     /// The part of it that belongs to this tablet; row-range deletes are clipped to it too.
     pub range: KeyRange,
+    /// First and last row key with cells.
+    pub keys: Option<(Bytes, Bytes)>,
+    /// First and last row key with deletes.
+    pub delete_keys: Option<(Bytes, Bytes)>,
+    /// A range that holds all row-range deletes.
+    pub range_deletes: Option<KeyRange>,
     /// Lowest and highest seq inside.
     pub seqs: (Seq, Seq),
+    /// Lowest and highest seq of deletes of any kind.
+    pub delete_seqs: Option<(Seq, Seq)>,
     /// Lowest and highest cell timestamp inside; the lower is above the higher if there is no cell.
     pub timestamps: (Micros, Micros),
-    /// Lowest and highest event time, where its rows have one.
+    /// Lowest and highest event time if the row key of every row inside has one.
     pub event_times: Option<(Micros, Micros)>,
     /// Bytes of the object.
     pub size: u64,
     /// Rows with cells.
     pub rows: u64,
+    /// Cells.
+    pub puts: u64,
     /// Deletes.
     pub deletes: u64,
 }
@@ -71,8 +87,8 @@ pub struct StagedRef {
 
 /// One version of a tablet's manifest.
 ///
-/// Invariants: `floor ≤ flushed`, `applied ≤ flushed`, `log_epoch ≤ epoch`; seq ranges of `sstables` are disjoint, in
-/// order, and end at or below `flushed`.
+/// Invariants: `floor ≤ flushed`, `applied ≤ flushed`, `log_epoch ≤ epoch`; the seqs of all `sstables` lie at or below
+/// `flushed`. They may overlap, and the order of `sstables` says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Its table.
@@ -107,7 +123,7 @@ pub struct Manifest {
     pub staged: Vec<StagedRef>,
     /// Number of the next SSTable.
     pub next_sstable: u64,
-    /// Live SSTables, oldest seqs first.
+    /// Live SSTables, in any order.
     pub sstables: Vec<SstableRef>,
 }
 
@@ -131,9 +147,8 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<()> {
-        let ordered = self.sstables.windows(2).all(|w| w[0].seqs.1 < w[1].seqs.0);
         let flushed = self.sstables.iter().all(|s| s.seqs.0 <= s.seqs.1 && s.seqs.1 <= self.flushed);
-        if ordered && flushed && self.floor <= self.flushed && self.applied <= self.flushed && self.log_epoch <= self.epoch {
+        if flushed && self.floor <= self.flushed && self.applied <= self.flushed && self.log_epoch <= self.epoch {
             return Ok(());
         }
         Err(common::Error::corrupt(format!("manifest of tablet {}: its fields contradict each other", self.tablet)))

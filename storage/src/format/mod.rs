@@ -4,7 +4,9 @@ mod manifest;
 pub mod names;
 mod record;
 mod row;
+mod slice;
 
 pub use manifest::{LogName, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, NO_SEGMENT, SstableName, SstableRef, StagedRef};
 pub use record::{LogBody, LogRecord, RECORD_FORMAT, RECORD_MAGIC, Remembered};
 pub use row::{CellKind, Delete, StoredCell, StoredRow};
+pub use slice::{Slice, SliceKey};

@@ -65,7 +65,7 @@ impl Inner {
         let made = compaction::merge(store, sources, KeyRange::ALL, rule, (self.new_sstable(), block_bytes)).await?;
         let Some(finished) = made else { return Ok(None) };
         self.shared.metrics.sstable_bytes_written.add(finished.size);
-        let entry: SstableRef = reference(&finished, level, &self.range);
+        let entry: SstableRef = reference(&finished, level, &self.range, self.table().families.iter().map(|f| f.id).collect());
         Sst::open(&self.shared, entry).await.map(Some)
     }
 

@@ -171,7 +171,7 @@ async fn flush(shared: &Shared, open: &TabletOpen, table: &Arc<Memtable>, next_n
     let (store, block_bytes) = (shared.config.store.clone(), shared.config.block_bytes);
     let made = compaction::merge(store, &sources, KeyRange::ALL, None, (name, block_bytes)).await?;
     shared.metrics.flushes.add(1);
-    Ok(made.map(|finished| reference(&finished, 0, &open.range)))
+    Ok(made.map(|finished| reference(&finished, 0, &open.range, open.table.families.iter().map(|f| f.id).collect())))
 }
 
 async fn open_sstables(shared: &Shared, entries: &[SstableRef]) -> Result<Vec<SstHandle>> {

@@ -1,8 +1,9 @@
 //! An SSTable as a tablet holds it: deleted once no manifest names it and no reader holds it.
 
-use crate::format::SstableRef;
+use crate::format::{SliceKey, SstableRef};
 use crate::sstable::{Finished, Reader};
 use common::Result;
+use common::ids::FamilyId;
 use common::key::KeyRange;
 use object_store::path::Path;
 use std::ops::Deref;
@@ -51,18 +52,25 @@ impl Drop for Sst {
     }
 }
 
-/// What the manifest says of a new SSTable.
-pub(crate) fn reference(finished: &Finished, level: u32, range: &KeyRange) -> SstableRef {
+/// What the manifest says of a new SSTable with cells of these families.
+pub(crate) fn reference(finished: &Finished, level: u32, range: &KeyRange, families: Vec<FamilyId>) -> SstableRef {
     let p = &finished.properties;
     SstableRef {
         name: finished.name,
         level,
+        slice: SliceKey::default(),
+        families,
         range: range.clone(),
+        keys: p.keys.clone(),
+        delete_keys: p.delete_keys.clone(),
+        range_deletes: None,
         seqs: p.seqs,
+        delete_seqs: (p.deletes > 0).then_some(p.seqs),
         timestamps: p.timestamps,
         event_times: p.event_times,
         size: finished.size,
         rows: p.rows,
+        puts: p.puts,
         deletes: p.deletes,
     }
 }

@@ -1,7 +1,9 @@
 //! The bytes of each format, as released. A difference means that stored data would no longer be read: a new
 //! version number, a reader for both, and a further golden file.
 
-use crate::format::{CellKind, LogBody, LogName, LogRecord, Manifest, Remembered, SstableName, SstableRef, StagedRef, StoredRow};
+use crate::format::{
+    CellKind, LogBody, LogName, LogRecord, Manifest, Remembered, Slice, SliceKey, SstableName, SstableRef, StagedRef, StoredRow,
+};
 use crate::raw::{RawCell, RawDelete, RawRow};
 use bytes::Bytes;
 use common::envelope::AsJson;
@@ -77,12 +79,19 @@ fn manifest_bytes_are_as_released() {
     let sstable = SstableRef {
         name: SstableName { home: TabletId(9), epoch: Epoch(3), number: 12 },
         level: 1,
+        slice: SliceKey { max_age: 3600, slice: Some(Slice::Day(-2)) },
+        families: vec![FamilyId(1), FamilyId(3)],
         range: KeyRange::new("a", Some(Bytes::from_static(b"z"))),
+        keys: Some((Bytes::from_static(b"b"), Bytes::from_static(b"x"))),
+        delete_keys: Some((Bytes::from_static(b"c"), Bytes::from_static(b"d"))),
+        range_deletes: Some(KeyRange::new("e", Some(Bytes::from_static(b"f")))),
         seqs: (Seq(1), Seq(10)),
+        delete_seqs: Some((Seq(2), Seq(4))),
         timestamps: (Micros(-1), Micros(1_700_000_000_000_000)),
         event_times: Some((Micros(0), Micros(5))),
         size: 4096,
         rows: 7,
+        puts: 20,
         deletes: 1,
     };
     let manifest = Manifest {
@@ -105,8 +114,15 @@ fn manifest_bytes_are_as_released() {
         sstables: vec![sstable],
     };
     let bytes = manifest.encode().unwrap();
-    golden("manifest-v1", &bytes);
+    golden("manifest-v2", &bytes);
     assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
+}
+
+#[test]
+fn a_manifest_of_another_version_is_refused_by_its_number() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/manifest-v1");
+    let e = Manifest::decode(&std::fs::read(path).unwrap()).unwrap_err();
+    assert!(e.message.contains('1') && e.message.contains('2'), "{e}");
 }
 
 #[tokio::test]
