@@ -1,6 +1,6 @@
 //! Decoded blocks in memory, bounded by their bytes.
 
-use super::block::Block;
+use super::block::keyed::Block;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 

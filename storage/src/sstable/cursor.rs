@@ -1,10 +1,10 @@
 //! Reading one section of an SSTable in key order, forward or backward, skipping blocks that cannot matter.
 
 use super::Section;
-use super::block::{Block, Entries, Entry};
+use super::block::items::{Wanted, read_cells, read_deletes};
+use super::block::keyed::{Block, Entries, Entry};
 use super::bytes::Damaged;
 use super::index::IndexEntry;
-use super::items::{Wanted, read_cells, read_deletes};
 use super::reader::Reader;
 use crate::raw::{RawRow, Scan, single_key};
 use bytes::Bytes;

@@ -4,14 +4,15 @@
 //! cell blocks · delete blocks · index partitions · top index · dictionary · filter · properties · footer
 //! ```
 
-mod block;
+pub(crate) mod block;
 mod bytes;
 mod cache;
 mod cursor;
 mod filter;
 mod footer;
 mod index;
-mod items;
+#[allow(dead_code)]
+mod object;
 mod page;
 mod properties;
 mod reader;

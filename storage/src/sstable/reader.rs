@@ -1,7 +1,7 @@
 //! Reading an SSTable: index, dictionary, filter and properties in memory, blocks by range. Every checksum is
 //! verified on every read from the object store.
 
-use super::block::Block;
+use super::block::keyed::Block;
 use super::cache::BlockCache;
 use super::filter::{self, FILTER_MAGIC, Filter};
 use super::footer::{FOOTER_BYTES, Footer, Place};

@@ -1,10 +1,10 @@
 //! Writing an SSTable: rows in, in key order; one object out.
 
-use super::block::{Base, BlockBuilder};
+use super::block::items::{put_cell, put_delete};
+use super::block::keyed::{Base, BlockBuilder};
 use super::filter::{FILTER_MAGIC, FilterBuilder};
 use super::footer::{Footer, Place};
 use super::index::{Bounds, IndexEntry, PARTITION_ENTRIES, PARTITION_MAGIC, TOP_MAGIC, TopIndex};
-use super::items::{put_cell, put_delete};
 use super::page;
 use super::properties::{ColumnStats, DICTIONARY_MAGIC, Dictionary, MAX_COLUMNS, META_FORMAT, PROPERTIES_MAGIC, Properties};
 use super::upload::Upload;

@@ -6,9 +6,9 @@
 //! deletes:  kind, seq − base (i); kind 1 and 2: family; kind 2: length, qualifier, start (i), end (i)
 //! ```
 
-use super::block::{Base, Block};
-use super::bytes::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
-use super::properties::Dictionary;
+use super::super::bytes::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
+use super::super::properties::Dictionary;
+use super::keyed::{Base, Block};
 use crate::format::{CellKind, Delete};
 use crate::raw::{RawCell, RawDelete, Scan};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ const FAMILY: u64 = 1;
 const COLUMN: u64 = 2;
 
 /// Appends a cell; `last` is the timestamp that its own is relative to. `column`: its place in the dictionary.
-pub(super) fn put_cell(out: &mut Vec<u8>, cell: &RawCell, column: Option<u32>, base: Seq, last: Micros) {
+pub(in crate::sstable) fn put_cell(out: &mut Vec<u8>, cell: &RawCell, column: Option<u32>, base: Seq, last: Micros) {
     put_u64(out, column.map_or(0, |c| u64::from(c) + 1));
     if column.is_none() {
         put_u64(out, u64::from(cell.family.0));
@@ -32,7 +32,7 @@ pub(super) fn put_cell(out: &mut Vec<u8>, cell: &RawCell, column: Option<u32>, b
     put_bytes(out, &cell.value);
 }
 
-pub(super) fn put_delete(out: &mut Vec<u8>, delete: &RawDelete, base: Seq) {
+pub(in crate::sstable) fn put_delete(out: &mut Vec<u8>, delete: &RawDelete, base: Seq) {
     let kind = match delete.what {
         Delete::Row => ROW,
         Delete::Family(_) => FAMILY,
@@ -54,7 +54,7 @@ pub(super) fn put_delete(out: &mut Vec<u8>, delete: &RawDelete, base: Seq) {
 
 /// Which columns of a file a scan wants.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(in crate::sstable) struct Wanted {
     listed: Vec<bool>,
     columns: Columns,
     /// Others are given without values.
@@ -64,14 +64,14 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn new(scan: &Scan, dictionary: &Dictionary) -> Self {
+    pub(in crate::sstable) fn new(scan: &Scan, dictionary: &Dictionary) -> Self {
         let listed = dictionary.columns.iter().map(|c| scan.columns.wants(c.family, &c.qualifier)).collect();
         Self { listed, columns: scan.columns.clone(), others: scan.others, at: scan.at }
     }
 }
 
 /// Appends the wanted cells of a body.
-pub(super) fn read_cells(
+pub(in crate::sstable) fn read_cells(
     block: &Block,
     body: (usize, usize),
     dictionary: &Dictionary,
@@ -109,7 +109,7 @@ pub(super) fn read_cells(
 }
 
 /// Appends the deletes of a body with seqs up to `at`.
-pub(super) fn read_deletes(block: &Block, body: (usize, usize), at: Seq, out: &mut Vec<RawDelete>) -> Result<()> {
+pub(in crate::sstable) fn read_deletes(block: &Block, body: (usize, usize), at: Seq, out: &mut Vec<RawDelete>) -> Result<()> {
     let mut input = Input::new(block.data(), body.0, body.1);
     while !input.is_done() {
         let kind = input.u64()?;

@@ -6,7 +6,7 @@
 //! restarts: u32 LE each, then their number u32 LE
 //! ```
 
-use super::bytes::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
+use super::super::bytes::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
 use bytes::Bytes;
 use common::ids::Seq;
 use common::time::Micros;
@@ -15,13 +15,13 @@ const RESTART_INTERVAL: usize = 16;
 
 /// What seqs and timestamps of a block are relative to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Base {
-    pub(super) seq: Seq,
-    pub(super) timestamp: Micros,
+pub(in crate::sstable) struct Base {
+    pub(in crate::sstable) seq: Seq,
+    pub(in crate::sstable) timestamp: Micros,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct BlockBuilder {
+pub(in crate::sstable) struct BlockBuilder {
     out: Vec<u8>,
     restarts: Vec<u32>,
     entries: usize,
@@ -29,12 +29,12 @@ pub(super) struct BlockBuilder {
 }
 
 impl BlockBuilder {
-    pub(super) fn begin(&mut self, base: Base) {
+    pub(in crate::sstable) fn begin(&mut self, base: Base) {
         put_u64(&mut self.out, base.seq.0);
         put_i64(&mut self.out, base.timestamp.0);
     }
 
-    pub(super) fn push(&mut self, key: &[u8], body: &[u8]) {
+    pub(in crate::sstable) fn push(&mut self, key: &[u8], body: &[u8]) {
         let restart = self.entries.is_multiple_of(RESTART_INTERVAL);
         let shared = if restart { 0 } else { common_prefix(&self.last_key, key) };
         if restart {
@@ -48,12 +48,12 @@ impl BlockBuilder {
         self.entries += 1;
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::sstable) fn len(&self) -> usize {
         self.out.len()
     }
 
     /// The block's bytes; the builder is as new.
-    pub(super) fn finish(&mut self) -> Vec<u8> {
+    pub(in crate::sstable) fn finish(&mut self) -> Vec<u8> {
         let mut this = std::mem::take(self);
         this.restarts.iter().for_each(|r| this.out.extend_from_slice(&r.to_le_bytes()));
         this.out.extend_from_slice(&(this.restarts.len() as u32).to_le_bytes());
@@ -76,13 +76,13 @@ pub(crate) struct Block {
 
 /// A key and where its body lies.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: Bytes,
-    pub(super) body: (usize, usize),
+pub(in crate::sstable) struct Entry {
+    pub(in crate::sstable) key: Bytes,
+    pub(in crate::sstable) body: (usize, usize),
 }
 
 impl Block {
-    pub(super) fn parse(data: Bytes) -> Result<Self> {
+    pub(in crate::sstable) fn parse(data: Bytes) -> Result<Self> {
         let mut input = Input::new(&data, 0, data.len());
         let base = Base { seq: Seq(input.u64()?), timestamp: Micros(input.i64()?) };
         let first = input.at;
@@ -95,11 +95,11 @@ impl Block {
         Ok(Self { data, base, entries: (first, end) })
     }
 
-    pub(super) fn base(&self) -> Base {
+    pub(in crate::sstable) fn base(&self) -> Base {
         self.base
     }
 
-    pub(super) fn data(&self) -> &Bytes {
+    pub(in crate::sstable) fn data(&self) -> &Bytes {
         &self.data
     }
 
@@ -109,7 +109,7 @@ impl Block {
     }
 
     /// Entries from the first with a key at or above `start`.
-    pub(super) fn seek(&self, start: &[u8]) -> Result<Entries> {
+    pub(in crate::sstable) fn seek(&self, start: &[u8]) -> Result<Entries> {
         let mut entries = Entries { at: self.restart_before(start)?, ..Entries::default() };
         while let Some(entry) = entries.next(self)? {
             if entry.key.as_ref() >= start {
@@ -121,7 +121,7 @@ impl Block {
     }
 
     /// All entries.
-    pub(super) fn all(&self) -> Result<Vec<Entry>> {
+    pub(in crate::sstable) fn all(&self) -> Result<Vec<Entry>> {
         let mut entries = Entries { at: self.entries.0, ..Entries::default() };
         let mut out = Vec::new();
         while let Some(entry) = entries.next(self)? {
@@ -160,18 +160,18 @@ fn u32_at(data: &Bytes, at: usize) -> u32 {
 
 /// Walks a block's entries.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Entries {
+pub(in crate::sstable) struct Entries {
     at: usize,
     key: Vec<u8>,
     peeked: Option<Entry>,
 }
 
 impl Entries {
-    pub(super) fn is_done(&self, block: &Block) -> bool {
+    pub(in crate::sstable) fn is_done(&self, block: &Block) -> bool {
         self.peeked.is_none() && self.at >= block.entries.1
     }
 
-    pub(super) fn next(&mut self, block: &Block) -> Result<Option<Entry>> {
+    pub(in crate::sstable) fn next(&mut self, block: &Block) -> Result<Option<Entry>> {
         if let Some(entry) = self.peeked.take() {
             return Ok(Some(entry));
         }

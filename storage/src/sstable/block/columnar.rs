@@ -1,0 +1,332 @@
+//! A columnar block in memory: keys, a timestamp and a seq a row, and columns that are decoded when first asked for.
+
+use super::super::object::Object;
+use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use bytes::Bytes;
+use common::Result;
+use common::ids::FamilyId;
+use std::sync::{Arc, OnceLock};
+
+/// See the module's page. Rows count from 0 within the block.
+#[derive(Debug)]
+pub(crate) struct ColumnarBlock {
+    pub(super) object: Arc<Object>,
+    /// Of the block in the object.
+    pub(super) offset: u64,
+    pub(super) first_ordinal: u64,
+    pub(super) keys: Keys,
+    pub(super) timestamps: ScalarBuffer<i64>,
+    pub(super) seqs: ScalarBuffer<u64>,
+    /// In the order of family and qualifier.
+    pub(super) columns: Vec<ColumnSlot>,
+    pub(super) overflow: Option<OverflowSlot>,
+    /// Bytes in memory once everything is decoded, wide pages apart.
+    pub(super) weight: u64,
+}
+
+/// Sorted keys, one behind the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    pub(crate) offsets: OffsetBuffer<i32>,
+    pub(crate) data: Bytes,
+}
+
+/// A column of a block.
+#[derive(Debug)]
+pub(crate) struct ColumnSlot {
+    pub(crate) info: ColumnInfo,
+    pub(super) pages: Pages,
+}
+
+/// What a block's header says of a column: known without decoding its page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ColumnInfo {
+    /// Its place in the dictionary.
+    pub(crate) place: u32,
+    /// Every row has a cell of it.
+    pub(crate) dense: bool,
+    /// Some cell has another timestamp or seq than its row.
+    pub(crate) exceptions: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Pages {
+    /// In the block itself.
+    Narrow { decoded: OnceLock<Arc<ColumnPage>> },
+    /// Apart from it, each for some of its rows, in order and without gaps.
+    Wide(Vec<WidePage>),
+}
+
+/// Where a page of a wide column lies: cached and read by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct WidePage {
+    /// First row of the block that it is about, and how many.
+    pub(crate) first_row: usize,
+    pub(crate) rows: usize,
+    /// In the object.
+    pub(crate) offset: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct OverflowSlot {
+    pub(super) decoded: OnceLock<Overflow>,
+}
+
+/// A decoded column, aligned to the rows of its block: an absent value is 0, false or empty.
+#[derive(Clone, Debug)]
+pub(crate) struct ColumnPage {
+    /// Which rows have a cell here; `None`: all.
+    pub(crate) present: Option<NullBuffer>,
+    pub(crate) values: Values,
+    pub(crate) exceptions: Exceptions,
+}
+
+/// Values of a column.
+#[derive(Clone, Debug)]
+pub(crate) enum Values {
+    /// Of exactly 8 bytes, read as big-endian integers.
+    Fixed8(ScalarBuffer<i64>),
+    /// Of one byte, 0 or 1.
+    Bool(BooleanBuffer),
+    /// Of any bytes.
+    Var { offsets: OffsetBuffer<i32>, data: Bytes },
+    /// Row *i* has the entry `codes[i]`; an absent value has code 0.
+    Dict { codes: ScalarBuffer<u32>, offsets: OffsetBuffer<i32>, data: Bytes },
+}
+
+/// The cells of a page whose timestamp or seq is not their row's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Exceptions {
+    /// Rising.
+    pub(crate) rows: Vec<u32>,
+    pub(crate) timestamps: Vec<i64>,
+    pub(crate) seqs: Vec<u64>,
+}
+
+/// Cells that fit no page of their block: further versions, rare columns, values of another kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overflow {
+    /// Rows with such cells, rising.
+    pub(crate) rows: Vec<u32>,
+    /// The cells of `rows[i]` are those from `ends[i - 1]` (0 for the first) to `ends[i]`.
+    pub(crate) ends: Vec<u32>,
+    /// Within a row by family, qualifier, newest timestamp first, highest seq first.
+    pub(crate) cells: Vec<OverflowCell>,
+    /// Columns that the dictionary does not have.
+    pub(crate) names: Vec<(FamilyId, Bytes)>,
+    pub(crate) data: Bytes,
+}
+
+/// A cell in the overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OverflowCell {
+    pub(crate) column: OverflowColumn,
+    pub(crate) timestamp: i64,
+    pub(crate) seq: u64,
+    /// Where in the overflow's data its value lies.
+    pub(crate) value: (u32, u32),
+}
+
+/// A column of the overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OverflowColumn {
+    /// Its place in the dictionary.
+    Listed(u32),
+    /// Its place among the overflow's names.
+    Named(u32),
+}
+
+/// What a block is made of that was not read from an object.
+#[cfg(test)]
+pub(crate) struct Parts {
+    pub(crate) keys: Keys,
+    pub(crate) timestamps: Vec<i64>,
+    pub(crate) seqs: Vec<u64>,
+    /// With their places, in the order of family and qualifier.
+    pub(crate) columns: Vec<(u32, ColumnPage)>,
+    pub(crate) overflow: Option<Overflow>,
+}
+
+impl ColumnarBlock {
+    /// A block of these parts, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(parts: Parts) -> Self {
+        let object = Object { path: object_store::path::Path::from("test"), metrics: Arc::default() };
+        let column = |(place, page): (u32, ColumnPage)| ColumnSlot {
+            info: ColumnInfo { place, dense: page.present.is_none(), exceptions: !page.exceptions.rows.is_empty() },
+            pages: Pages::Narrow { decoded: OnceLock::from(Arc::new(page)) },
+        };
+        Self {
+            object: Arc::new(object),
+            offset: 0,
+            first_ordinal: 0,
+            keys: parts.keys,
+            timestamps: parts.timestamps.into(),
+            seqs: parts.seqs.into(),
+            columns: parts.columns.into_iter().map(column).collect(),
+            overflow: parts.overflow.map(|o| OverflowSlot { decoded: OnceLock::from(o) }),
+            weight: 0,
+        }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    /// The place of the first row among all rows of the SSTable.
+    pub(crate) fn first_ordinal(&self) -> u64 {
+        self.first_ordinal
+    }
+
+    /// Where the block begins in its object: the name of the block.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) fn key(&self, row: usize) -> &[u8] {
+        self.keys.get(row)
+    }
+
+    pub(crate) fn key_bytes(&self, row: usize) -> Bytes {
+        self.keys.get_bytes(row)
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The first row with a key at or above `key`; the number of rows if there is none.
+    pub(crate) fn row_at_or_above(&self, key: &[u8]) -> usize {
+        self.keys.partition_point(|k| k < key)
+    }
+
+    /// Of most cells of each row.
+    pub(crate) fn timestamps(&self) -> &ScalarBuffer<i64> {
+        &self.timestamps
+    }
+
+    /// Of most cells of each row.
+    pub(crate) fn seqs(&self) -> &ScalarBuffer<u64> {
+        &self.seqs
+    }
+
+    /// The block's columns in the order of family and qualifier; others are absent or in the overflow only.
+    pub(crate) fn columns(&self) -> &[ColumnSlot] {
+        &self.columns
+    }
+
+    fn slot(&self, place: u32) -> Option<&ColumnSlot> {
+        self.columns.iter().find(|slot| slot.info.place == place)
+    }
+
+    /// What is known of a column beforehand; `None` if no row has a cell of it, the overflow apart.
+    pub(crate) fn info(&self, place: u32) -> Option<ColumnInfo> {
+        self.slot(place).map(|slot| slot.info)
+    }
+
+    /// A column's page; `None` if it has none here: it is absent, in the overflow only, or [wide](Self::wide).
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn column(&self, place: u32) -> Result<Option<Arc<ColumnPage>>> {
+        match self.slot(place) {
+            Some(slot) => Ok(self.page(slot)?.cloned()),
+            None => Ok(None),
+        }
+    }
+
+    /// A slot's page; `None` if the column is wide.
+    pub(crate) fn page<'a>(&self, slot: &'a ColumnSlot) -> Result<Option<&'a Arc<ColumnPage>>> {
+        match &slot.pages {
+            Pages::Narrow { decoded } => Ok(decoded.get()),
+            Pages::Wide(_) => Ok(None),
+        }
+    }
+
+    /// Where the pages of a wide column lie; empty if the column is not wide here.
+    pub(crate) fn wide(&self, place: u32) -> &[WidePage] {
+        self.slot(place).map_or(&[], ColumnSlot::wide)
+    }
+
+    /// Rows with overflow cells; `None` if there are none.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn overflow(&self) -> Result<Option<&Overflow>> {
+        Ok(self.overflow.as_ref().and_then(|slot| slot.decoded.get()))
+    }
+
+    /// Bytes in memory once everything is decoded.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+}
+
+impl ColumnSlot {
+    /// Where the pages of a wide column lie; empty if the column is not wide here.
+    pub(crate) fn wide(&self) -> &[WidePage] {
+        match &self.pages {
+            Pages::Narrow { .. } => &[],
+            Pages::Wide(pages) => pages,
+        }
+    }
+}
+
+impl Keys {
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    pub(crate) fn get(&self, row: usize) -> &[u8] {
+        &self.data[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    pub(crate) fn get_bytes(&self, row: usize) -> Bytes {
+        self.data.slice(self.offsets[row] as usize..self.offsets[row + 1] as usize)
+    }
+
+    fn partition_point(&self, below: impl Fn(&[u8]) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if below(self.get(middle)) { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+}
+
+impl ColumnPage {
+    pub(crate) fn is_present(&self, row: usize) -> bool {
+        self.present.as_ref().is_none_or(|p| p.is_valid(row))
+    }
+
+    /// Timestamp and seq of a row's cell if they are not the row's.
+    pub(crate) fn exception(&self, row: usize) -> Option<(i64, u64)> {
+        let e = &self.exceptions;
+        if e.rows.is_empty() {
+            return None;
+        }
+        let at = e.rows.binary_search(&(row as u32)).ok()?;
+        Some((e.timestamps[at], e.seqs[at]))
+    }
+}
+
+impl Overflow {
+    /// A row's cells.
+    pub(crate) fn of_row(&self, row: usize) -> &[OverflowCell] {
+        match self.rows.binary_search(&(row as u32)) {
+            Ok(at) => self.at(at),
+            Err(_) => &[],
+        }
+    }
+
+    /// The cells of `rows[at]`.
+    pub(crate) fn at(&self, at: usize) -> &[OverflowCell] {
+        let from = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.cells[from as usize..self.ends[at] as usize]
+    }
+
+    pub(crate) fn value(&self, cell: &OverflowCell) -> Bytes {
+        self.data.slice(cell.value.0 as usize..cell.value.1 as usize)
+    }
+}
