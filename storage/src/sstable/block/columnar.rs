@@ -1,6 +1,7 @@
 //! A columnar block in memory: keys, a timestamp and a seq a row, and columns that are decoded when first asked for.
 
 use super::super::object::Object;
+use crate::format::CellKind;
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use bytes::Bytes;
 use common::Result;
@@ -103,7 +104,7 @@ pub(crate) struct Exceptions {
     pub(crate) seqs: Vec<u64>,
 }
 
-/// Cells that fit no page of their block: further versions, rare columns, values of another kind.
+/// Cells that fit no page of their block: further versions, rare columns, values of another physical kind, aggregates.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overflow {
     /// Rows with such cells, rising.
@@ -123,6 +124,7 @@ pub(crate) struct OverflowCell {
     pub(crate) column: OverflowColumn,
     pub(crate) timestamp: i64,
     pub(crate) seq: u64,
+    pub(crate) kind: CellKind,
     /// Where in the overflow's data its value lies.
     pub(crate) value: (u32, u32),
 }
