@@ -34,6 +34,9 @@ pub struct EngineConfig {
     pub block_bytes: usize,
     /// How long a snapshot (a seq that was visible) stays readable without a pin.
     pub snapshot_retention: Duration,
+    /// How long a change reader that does not advance is waited for. More: a reader may be away longer before it has to
+    /// begin anew; each pin that is held costs the old versions that only it sees.
+    pub change_retention: Duration,
     /// How long a writer waits for memtables to be flushed before it is refused.
     pub write_patience: Duration,
     /// Whether flushes and compactions start by themselves.
@@ -57,6 +60,7 @@ impl EngineConfig {
             log_bytes: 256 << 20,
             block_bytes: 64 << 10,
             snapshot_retention: Duration::from_secs(300),
+            change_retention: Duration::from_secs(7 * 86_400),
             write_patience: Duration::from_secs(1),
             background: true,
         }

@@ -47,6 +47,8 @@ pub(crate) struct RawRow {
     pub(crate) key: Bytes,
     pub(crate) cells: Vec<RawCell>,
     pub(crate) deletes: Vec<RawDelete>,
+    /// Seqs of the row-range deletes that cover the key, in any order. They are never written out as row deletes.
+    pub(crate) covers: Vec<Seq>,
 }
 
 impl RawRow {
@@ -59,14 +61,16 @@ impl RawRow {
             self.cells.sort_by(RawCell::order);
         }
         self.deletes.append(&mut other.deletes);
+        self.covers.append(&mut other.covers);
     }
 
     /// Whether some change to it is numbered in `(from, to]`.
     pub(crate) fn touched(&self, from: Seq, to: Seq) -> bool {
         let inside = |seq: Seq| from < seq && seq <= to;
-        self.cells.iter().any(|c| inside(c.seq)) || self.deletes.iter().any(|d| inside(d.seq))
+        self.cells.iter().any(|c| inside(c.seq)) || self.deletes.iter().any(|d| inside(d.seq)) || self.covers.iter().any(|c| inside(*c))
     }
 
+    /// Whether it says nothing of its own; what covers it lies elsewhere.
     pub(crate) fn is_empty(&self) -> bool {
         self.cells.is_empty() && self.deletes.is_empty()
     }

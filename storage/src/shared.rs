@@ -4,10 +4,11 @@ use crate::EngineConfig;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::sstable::ReaderContext;
+use common::time::Micros;
 use common::{Error, Result};
 use object_store::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -24,10 +25,20 @@ pub(crate) struct Shared {
     pub(crate) staged: Budget,
     /// Wakes the maintenance.
     pub(crate) wake: Notify,
+    /// The master's time as it was last heard, in µs; `i64::MAX` before.
+    pub(crate) master_time: AtomicI64,
     /// Compactions at once.
     pub(crate) compactions: Semaphore,
     /// SSTables to delete: no manifest names them and no reader holds them.
     pub(crate) graveyard: mpsc::UnboundedSender<Path>,
+}
+
+impl Shared {
+    /// The time as of which cells are removed by age: the lower of the own and the master's, so that a clock that runs
+    /// ahead removes nothing early.
+    pub(crate) fn removal_time(&self) -> Micros {
+        self.config.clock.now().min(Micros(self.master_time.load(Ordering::Acquire)))
+    }
 }
 
 /// A number of bytes that may be held together.

@@ -12,9 +12,11 @@ use crate::sync::lock;
 use crate::tablet::{self, Inner};
 use crate::{EngineConfig, MetricsSnapshot, Tablet, TabletOpen};
 use common::ids::TabletId;
+use common::time::Micros;
 use common::{Error, Result};
 use dead_logs::DeadLogs;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -61,6 +63,7 @@ impl Engine {
             memory: Budget::new("memtables", config.memtable_bytes),
             staged: Budget::new("staged rows of unpublished runs", config.staged_bytes),
             wake: Notify::new(),
+            master_time: AtomicI64::new(i64::MAX),
             compactions: Semaphore::new(COMPACTIONS),
             graveyard,
             config,
@@ -136,6 +139,11 @@ impl Engine {
             inner.stop().await;
         }
         self.shared.log.close().await
+    }
+
+    /// Takes the master's time, as the last message from it said. Removal by age goes by the lower of it and the own time.
+    pub fn set_master_time(&self, now: Micros) {
+        self.shared.master_time.store(now.0, Ordering::Release);
     }
 
     #[cfg(test)]

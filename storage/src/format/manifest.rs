@@ -87,8 +87,8 @@ pub struct StagedRef {
 
 /// One version of a tablet's manifest.
 ///
-/// Invariants: `floor ≤ flushed`, `applied ≤ flushed`, `log_epoch ≤ epoch`; the seqs of all `sstables` lie at or below
-/// `flushed`. They may overlap, and the order of `sstables` says nothing.
+/// Invariants: `points` rise, `points < floor ≤ flushed`, `applied ≤ flushed`, `log_epoch ≤ epoch`; the seqs of all
+/// `sstables` lie at or below `flushed`. They may overlap, and the order of `sstables` says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Its table.
@@ -109,8 +109,10 @@ pub struct Manifest {
     pub log_from: u64,
     /// Every seq up to here is in SSTables.
     pub flushed: Seq,
-    /// Reads below are refused.
+    /// Every seq from here on can be read.
     pub floor: Seq,
+    /// Below the floor only these can; rising.
+    pub points: Vec<Seq>,
     /// Highest timestamp the server has given.
     pub highest_timestamp: Micros,
     /// Of the table, as the owner knew it.
@@ -148,7 +150,8 @@ impl Manifest {
 
     fn check(&self) -> Result<()> {
         let flushed = self.sstables.iter().all(|s| s.seqs.0 <= s.seqs.1 && s.seqs.1 <= self.flushed);
-        if flushed && self.floor <= self.flushed && self.applied <= self.flushed && self.log_epoch <= self.epoch {
+        let points = self.points.windows(2).all(|w| w[0] < w[1]) && self.points.last().is_none_or(|p| *p < self.floor);
+        if points && flushed && self.floor <= self.flushed && self.applied <= self.flushed && self.log_epoch <= self.epoch {
             return Ok(());
         }
         Err(common::Error::corrupt(format!("manifest of tablet {}: its fields contradict each other", self.tablet)))

@@ -18,6 +18,13 @@ pub(crate) struct Deletes<'a> {
 }
 
 impl<'a> Deletes<'a> {
+    /// Those of a row, and the row-range deletes that cover it, numbered up to `at`.
+    pub(crate) fn of(deletes: &'a [RawDelete], covers: &[Seq], at: Seq) -> Self {
+        let covered = covers.iter().copied().filter(|seq| *seq <= at).max().unwrap_or(Seq::ZERO);
+        let deletes = Self::new(deletes, at);
+        Self { row: deletes.row.max(covered), ..deletes }
+    }
+
     /// Those numbered up to `at`.
     pub(crate) fn new(deletes: &'a [RawDelete], at: Seq) -> Self {
         let mut out = Self::default();
@@ -85,7 +92,7 @@ impl View {
 
     /// The row at `at`; `None` if nothing asked for is visible.
     pub(crate) fn resolve(&self, row: RawRow, at: Seq) -> Option<Row> {
-        let deletes = Deletes::new(&row.deletes, at);
+        let deletes = Deletes::of(&row.deletes, &row.covers, at);
         let mut judge = Judge::new(self);
         let (mut offset, limit) = self.cells;
         let mut cells = Vec::with_capacity(row.cells.len().min(limit));

@@ -71,7 +71,7 @@ impl<R: std::ops::Deref<Target = Reader>> BlockCursor<R> {
                 continue;
             };
             let cells = Vec::with_capacity(self.last_cells);
-            let mut row = RawRow { key: entry.key.clone(), cells, deletes: Vec::new() };
+            let mut row = RawRow { key: entry.key.clone(), cells, ..RawRow::default() };
             self.read_body(&block, &entry, &mut row)?;
             self.continue_row(&mut row).await?;
             self.last_cells = row.cells.len().min(MAX_HINT);

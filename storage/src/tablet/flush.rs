@@ -5,7 +5,7 @@
 
 use super::inner::{Frozen, Inner, SstHandle, State};
 use super::sst::{Sst, reference};
-use crate::compaction::{self, Choice, Retention, SizeTiered};
+use crate::compaction::{self, Below, Choice, Points, Retention, SizeTiered};
 use crate::format::{Manifest, NO_SEGMENT, SstableRef};
 use crate::memtable::Memtable;
 use crate::read::Sources;
@@ -122,7 +122,7 @@ impl Inner {
             next.applied_runs = queue.staged.applied_up_to(next.flushed);
             next.staged = queue.staged.references();
         }
-        let (log_from, floor) = (next.log_from, next.floor);
+        let (log_from, readable) = (next.log_from, Points::new(next.points.clone(), next.floor));
         if let Err(e) = store.put(next).await {
             if e.kind == ErrorKind::Fenced {
                 self.end(e.clone());
@@ -131,7 +131,7 @@ impl Inner {
         }
         self.log_from.store(log_from, Ordering::Release);
         self.change_state(|state| {
-            state.floor = floor;
+            state.readable = readable;
             install(state);
         });
         Ok(())
@@ -174,8 +174,9 @@ impl Inner {
         let flushed = self.manifest.lock().await.current().flushed;
         let Some(inputs) = state.sstables.get(range.clone()).map(<[_]>::to_vec) else { return Ok(()) };
         let now = self.shared.config.clock.monotonic();
-        let horizon = self.snapshots.horizon(now, self.visible().min(flushed), state.floor);
-        let rule = Retention::new(&self.table(), self.shared.config.clock.now(), horizon, nothing_below(&state, &range));
+        let points = self.snapshots.retained(now, self.visible().min(flushed), &state.readable);
+        let below: Below = if nothing_below(&state, &range) { Arc::new(|_| Seq::MAX) } else { Arc::new(|_| Seq::ZERO) };
+        let rule = Retention::new(&self.table(), self.shared.removal_time(), points.clone(), below);
         let sources = Sources { memtables: Vec::new(), sstables: inputs.clone() };
         let level = inputs.iter().map(|s| s.0.entry.level).max().unwrap_or_default() + 1;
         let made = self.write_sstable(&sources, Some(&rule), level).await?;
@@ -183,7 +184,8 @@ impl Inner {
         let names: Vec<_> = inputs.iter().map(|s| s.0.entry.name).collect();
         let edit = |m: &mut Manifest| {
             replace(&mut m.sstables, entry, |s| names.contains(&s.name));
-            m.floor = m.floor.max(horizon);
+            let left = Points::new(m.points.clone(), m.floor).meet(&points);
+            (m.floor, m.points) = (left.floor(), left.kept().to_vec());
         };
         let install = |state: &mut State| replace(&mut state.sstables, made.map(SstHandle), |s| names.contains(&s.0.entry.name));
         self.put_manifest(None, edit, install).await?;

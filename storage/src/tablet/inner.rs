@@ -7,6 +7,7 @@ use super::numbering::Numbering;
 use super::queue::Queue;
 use super::snapshots::Snapshots;
 use super::sst::Sst;
+use crate::compaction::Points;
 use crate::format::{LogBody, LogRecord, SstableName};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
@@ -49,7 +50,8 @@ pub(super) struct State {
     pub(super) frozen: Vec<Frozen>,
     /// Oldest seqs first.
     pub(super) sstables: Vec<SstHandle>,
-    pub(super) floor: Seq,
+    /// Which seqs can be read.
+    pub(super) readable: Points,
 }
 
 /// An SSTable as a source of reads.

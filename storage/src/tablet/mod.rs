@@ -120,25 +120,26 @@ impl Tablet {
         self.inner.visible()
     }
 
-    /// The oldest readable seq.
+    /// Every seq from here up to [`Self::visible`] can be read; below it only the [pins](Self::set_pins) that were kept.
     #[must_use]
     pub fn floor(&self) -> Seq {
-        self.inner.state().floor
+        self.inner.state().readable.floor()
     }
 
     /// Reads rows as of `at`; `Seq::MAX`: the newest visible.
     ///
     /// # Errors
-    /// `SnapshotTooOld` below the floor, `FailedPrecondition` above what is visible, `NotMine`, `Fenced`; in the
+    /// `SnapshotTooOld` below the floor where no point is kept, `FailedPrecondition` above what is visible, `NotMine`, `Fenced`; in the
     /// stream also `Corrupt` and `Unavailable`.
     pub fn read(&self, spec: ReadSpec, at: Seq) -> Result<RowBatches> {
         self.inner.read(&spec, at)
     }
 
-    /// Rows of `range` that mutations numbered in `(from, to]` touched, as visible at both ends.
+    /// Rows of `range` that mutations numbered in `(from, to]` touched, as visible at both ends. A row that is the same at
+    /// both ends may be left out.
     ///
     /// # Errors
-    /// `ChangesLost` if `from` is below the floor; else as for [`Self::read`].
+    /// `ChangesLost` if `from` is below the floor and no point that is kept; else as for [`Self::read`].
     pub fn changes(&self, from: Seq, to: Seq, range: KeyRange) -> Result<ChangeBatches> {
         self.inner.changes(from, to, &range)
     }
@@ -169,9 +170,23 @@ impl Tablet {
         self.inner.drop_staged(run).await
     }
 
-    /// Sets the oldest seq that some change reader still needs.
+    /// Sets the oldest seq that some change reader still needs: it and everything above stay readable, for
+    /// `change_retention` after it was last moved.
     pub fn set_pin(&self, pin: Option<Seq>) {
-        self.inner.snapshots.set_pin(pin);
+        self.inner.snapshots.set_tail(self.inner.shared.config.clock.monotonic(), pin);
+    }
+
+    /// Sets the cursors of all change readers. The state at each stays readable for `change_retention` after it was set;
+    /// what lies between them and is read by nobody else goes. Of more than 8 the higher ones keep everything above them.
+    /// A seq that is not readable any more cannot be held.
+    pub fn set_pins(&self, pins: &[Seq]) {
+        self.inner.snapshots.set_pins(self.inner.shared.config.clock.monotonic(), pins);
+    }
+
+    /// Whether the state at `at` can be read, now or once it is visible.
+    #[must_use]
+    pub fn is_readable(&self, at: Seq) -> bool {
+        self.inner.state().readable.is_readable(at)
     }
 
     /// Takes a newer schema or GC rules.

@@ -15,7 +15,7 @@ use super::queue::Queue;
 use super::replay::Replayed;
 use super::snapshots::Snapshots;
 use super::sst::{Sst, reference};
-use crate::compaction;
+use crate::compaction::{self, Points};
 use crate::format::{LogBody, LogName, LogRecord, Manifest, SstableName, SstableRef};
 use crate::log::EncodedRecords;
 use crate::manifest::ManifestStore;
@@ -67,6 +67,7 @@ fn first_manifest(shared: &Shared, open: &TabletOpen) -> Manifest {
         log_from: shared.log.newest(),
         flushed: Seq::ZERO,
         floor: Seq::ZERO,
+        points: Vec::new(),
         highest_timestamp: Micros::MIN,
         schema_version: open.table.schema_version,
         applied: Seq::ZERO,
@@ -137,9 +138,11 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
     manifest.put(next.clone()).await?;
     shared.staged.take(staged_bytes);
 
-    let snapshots = Snapshots::new(shared.config.snapshot_retention, open.pin);
-    snapshots.note(shared.config.clock.monotonic(), visible);
-    let state = State { active: Memtable::new(), frozen: Vec::new(), sstables, floor: next.floor };
+    let (config, now) = (&shared.config, shared.config.clock.monotonic());
+    let snapshots = Snapshots::new(config.snapshot_retention, config.change_retention);
+    snapshots.set_tail(now, open.pin);
+    snapshots.note(now, visible);
+    let state = State { active: Memtable::new(), frozen: Vec::new(), sstables, readable: Points::new(next.points.clone(), next.floor) };
     Ok(Arc::new(Inner {
         id: open.tablet,
         range: open.range.clone(),

@@ -34,9 +34,9 @@ impl Inner {
         if from >= to {
             return Ok(stream::empty().boxed());
         }
-        if from < state.floor {
-            let text =
-                format!("tablet {}: changes from {from} are lost, they are kept from {} on: everything is due", self.id, state.floor);
+        if !state.readable.is_readable(from) {
+            let floor = state.readable.floor();
+            let text = format!("tablet {}: changes from {from} are lost, they are kept from {floor} on: everything is due", self.id);
             return Err(Error::changes_lost(text));
         }
         let view = View::whole(&self.table(), self.shared.config.clock.now());
@@ -56,13 +56,13 @@ impl Inner {
             let seq = at.min(visible);
             let guard = self.snapshots.hold(seq);
             let state = self.state();
-            if seq >= state.floor {
+            if state.readable.is_readable(seq) {
                 // An end between the check and the state would show an empty tablet.
                 self.check_serving()?;
                 return Ok((seq, guard, state));
             }
             if at != Seq::MAX {
-                let text = format!("tablet {}: seq {at} is below the floor {}: take a new snapshot", self.id, state.floor);
+                let text = format!("tablet {}: seq {at} is below the floor {}: take a new snapshot", self.id, state.readable.floor());
                 return Err(Error::snapshot_too_old(text));
             }
         }

@@ -1,5 +1,6 @@
 //! Which old states are still read, and how far compaction may forget.
 
+use crate::compaction::Points;
 use crate::sync::lock;
 use common::ids::Seq;
 use std::collections::{BTreeMap, VecDeque};
@@ -12,14 +13,20 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// See the module's page.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
+    /// How long a state stays readable that nobody holds.
     retention: Duration,
+    /// How long a pin holds after it was set.
+    change_retention: Duration,
     /// Held for map operations only.
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    pin: Option<Seq>,
+    /// Everything numbered above it is held, and when it was set.
+    tail: Option<(Seq, Duration)>,
+    /// Cursors of change readers, and when each was set.
+    pins: BTreeMap<Seq, Duration>,
     /// Seqs of open reads, and how many.
     open: BTreeMap<Seq, usize>,
     /// What was visible from when on.
@@ -27,13 +34,22 @@ struct Inner {
 }
 
 impl Snapshots {
-    /// Snapshots stay readable for `retention`.
-    pub(crate) fn new(retention: Duration, pin: Option<Seq>) -> Arc<Self> {
-        Arc::new(Self { retention, inner: Mutex::new(Inner { pin, ..Inner::default() }) })
+    /// Snapshots stay readable for `retention`, pins hold for `change_retention`.
+    pub(crate) fn new(retention: Duration, change_retention: Duration) -> Arc<Self> {
+        Arc::new(Self { retention, change_retention, inner: Mutex::default() })
     }
 
-    pub(crate) fn set_pin(&self, pin: Option<Seq>) {
-        lock(&self.inner).pin = pin;
+    /// Holds everything numbered above `tail`.
+    pub(crate) fn set_tail(&self, now: Duration, tail: Option<Seq>) {
+        let inner = &mut lock(&self.inner);
+        let since = |seq| inner.tail.filter(|(old, _)| *old == seq).map_or(now, |(_, since)| since);
+        inner.tail = tail.map(|seq| (seq, since(seq)));
+    }
+
+    /// Holds the newest state at each of these. One that was there keeps its time: only who advances is waited for.
+    pub(crate) fn set_pins(&self, now: Duration, pins: &[Seq]) {
+        let inner = &mut lock(&self.inner);
+        inner.pins = pins.iter().map(|pin| (*pin, inner.pins.get(pin).copied().unwrap_or(now))).collect();
     }
 
     /// Notes that `visible` is visible from `now` on.
@@ -54,17 +70,21 @@ impl Snapshots {
         SnapshotGuard { snapshots: self.clone(), at }
     }
 
-    /// The highest seq below which nothing need be told apart; `floor` if that is all.
-    pub(crate) fn horizon(&self, now: Duration, visible: Seq, floor: Seq) -> Seq {
+    /// What has to stay readable of what is: everything not older than the retention, and the points that someone holds.
+    pub(crate) fn retained(&self, now: Duration, visible: Seq, readable: &Points) -> Points {
         let inner = lock(&self.inner);
         let old = now.checked_sub(self.retention);
         let by_age = if self.retention.is_zero() {
             visible
         } else {
-            inner.samples.iter().rev().find(|(at, _)| Some(*at) <= old).map_or(floor, |(_, seq)| *seq)
+            inner.samples.iter().rev().find(|(at, _)| Some(*at) <= old).map_or(readable.floor(), |(_, seq)| *seq)
         };
-        let open = inner.open.keys().next().copied().unwrap_or(Seq::MAX);
-        visible.min(by_age).min(open).min(inner.pin.unwrap_or(Seq::MAX)).max(floor)
+        let holds = |since: &Duration| now.saturating_sub(*since) <= self.change_retention;
+        let tail = inner.tail.filter(|(_, since)| holds(since)).map_or(Seq::MAX, |(seq, _)| seq);
+        let pins = inner.pins.iter().filter(|(_, since)| holds(since)).map(|(pin, _)| *pin);
+        // The tail itself is a state that its reader goes on from.
+        let wanted = pins.chain(inner.open.keys().copied()).chain([tail]);
+        readable.advance(visible.min(by_age).min(tail), wanted)
     }
 }
 
@@ -91,22 +111,43 @@ impl Drop for SnapshotGuard {
 mod tests {
     use super::*;
 
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+    fn points(kept: &[u64], floor: u64) -> Points {
+        Points::new(kept.iter().copied().map(Seq).collect(), Seq(floor))
+    }
+
     #[test]
-    fn the_horizon_is_the_lowest_of_pin_open_read_and_age() {
-        let s = Snapshots::new(Duration::from_secs(10), None);
+    fn the_floor_is_the_lower_of_tail_and_age() {
+        let s = Snapshots::new(Duration::from_secs(10), WEEK);
         let at = Duration::from_secs;
-        let horizon = |now| s.horizon(at(now), Seq(9), Seq(1)).0;
+        let floor = |now| s.retained(at(now), Seq(9), &points(&[], 1)).floor().0;
         s.note(at(0), Seq(2));
         s.note(at(5), Seq(5));
         s.note(at(8), Seq(9));
-        assert_eq!(horizon(9), 1, "nothing is old enough");
-        assert_eq!((horizon(10), horizon(15), horizon(100)), (2, 5, 9));
+        assert_eq!(floor(9), 1, "nothing is old enough");
+        assert_eq!((floor(10), floor(15), floor(100)), (2, 5, 9));
+        s.set_tail(at(100), Some(Seq(3)));
+        assert_eq!(floor(100), 3);
+        s.set_tail(at(200), Some(Seq(3)));
+        assert_eq!(floor(100 + WEEK.as_secs()), 3);
+        assert_eq!(floor(101 + WEEK.as_secs()), 9, "who does not advance is waited for a week, not for ever");
+        s.set_tail(at(300), None);
+        assert_eq!(floor(300), 9);
+    }
+
+    #[test]
+    fn pins_and_open_reads_are_points() {
+        let s = Snapshots::new(Duration::ZERO, WEEK);
+        let at = Duration::from_secs;
+        let retained = |now| s.retained(at(now), Seq(20), &points(&[], 1));
         let read = s.hold(Seq(4));
-        s.set_pin(Some(Seq(3)));
-        assert_eq!(horizon(100), 3);
-        s.set_pin(None);
-        assert_eq!(horizon(100), 4);
+        s.set_pins(at(0), &[Seq(6), Seq(8)]);
+        assert_eq!(retained(0), points(&[4, 6, 8], 20));
         drop(read);
-        assert_eq!(horizon(100), 9);
+        s.set_pins(at(10), &[Seq(6), Seq(9)]);
+        assert_eq!(retained(10), points(&[6, 9], 20));
+        assert_eq!(retained(5 + WEEK.as_secs()), points(&[9], 20), "a pin that did not move has its time");
+        assert_eq!(s.retained(at(10), Seq(20), &points(&[], 8)), points(&[9], 20), "6 is lost already");
     }
 }

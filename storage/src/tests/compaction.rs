@@ -72,6 +72,46 @@ async fn a_pin_keeps_changes_and_below_the_floor_they_are_lost() {
 }
 
 #[tokio::test]
+async fn pins_keep_their_own_states_and_nothing_between_them() {
+    let mut world = World::new();
+    let (_, t) = world.start().await;
+    for value in ["1", "2", "3", "4", "5"] {
+        write(&t, set_at("a", "all", Some(5), value)).await;
+    }
+    t.flush().await.unwrap();
+    t.set_pins(&[Seq(2), Seq(4)]);
+    t.compact().await.unwrap();
+    for (at, value) in [(2, "a=2"), (4, "a=4"), (5, "a=5")] {
+        assert_eq!(values(&t, Seq(at)).await, [value]);
+    }
+    assert_eq!(t.read(ReadSpec::default(), Seq(3)).err().unwrap().kind, ErrorKind::SnapshotTooOld);
+    assert_eq!(t.changes(Seq(3), Seq::MAX, common::key::KeyRange::ALL).err().unwrap().kind, ErrorKind::ChangesLost);
+    assert_eq!(changes(&t, Seq(2), Seq::MAX).await.len(), 1);
+    let t = world.start().await.1;
+    assert!(t.is_readable(Seq(2)) && !t.is_readable(Seq(3)), "the manifest says it too");
+    t.set_pins(&[Seq(2), Seq(4)]);
+    world.clock.advance(Duration::from_secs(7 * 86_400 + 1));
+    t.compact().await.unwrap();
+    assert_eq!(t.floor(), Seq(5));
+    assert!(!t.is_readable(Seq(4)), "nobody is waited for longer than the change retention");
+}
+
+#[tokio::test]
+async fn a_clock_that_runs_ahead_of_the_master_removes_nothing_early() {
+    let mut world = World::new();
+    let (engine, t) = world.start().await;
+    write(&t, set_at("a", "young", None, "1")).await;
+    t.flush().await.unwrap();
+    engine.set_master_time(common::time::Clock::now(world.clock.as_ref()));
+    world.clock.advance(Duration::from_secs(10_000));
+    t.compact().await.unwrap();
+    assert_eq!(t.stats().sstables, 1);
+    engine.set_master_time(common::time::Clock::now(world.clock.as_ref()));
+    t.compact().await.unwrap();
+    assert_eq!(t.stats().sstables, 0);
+}
+
+#[tokio::test]
 async fn an_unpinned_snapshot_stays_readable_for_its_retention() {
     let mut world = World::new();
     world.tune = |config| config.snapshot_retention = Duration::from_secs(60);

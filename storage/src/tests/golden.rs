@@ -105,6 +105,7 @@ fn manifest_bytes_are_as_released() {
         log_from: 2,
         flushed: Seq(10),
         floor: Seq(3),
+        points: vec![Seq(1)],
         highest_timestamp: Micros(1_700_000_000_000_000),
         schema_version: SchemaVersion(1),
         applied: Seq(10),
@@ -152,5 +153,5 @@ fn sstable_row(i: u64) -> RawRow {
         value: Bytes::from(format!("{}{i}", "x".repeat(10 * i as usize % 70))),
     });
     let deletes = stored.deletes.into_iter().filter(|_| i.is_multiple_of(5)).map(|what| RawDelete { what, seq: Seq(100 + i) });
-    RawRow { key, cells: cells.collect(), deletes: deletes.collect() }
+    RawRow { key, cells: cells.collect(), deletes: deletes.collect(), ..RawRow::default() }
 }
