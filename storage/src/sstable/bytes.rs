@@ -81,6 +81,28 @@ impl<'a> Input<'a> {
         Ok((from, self.at))
     }
 
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.end.saturating_sub(self.at)
+    }
+
+    /// The next `length` bytes.
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        if length > self.left() {
+            return Err(Damaged("it ends too early"));
+        }
+        let from = self.at;
+        self.at += length;
+        Ok(&self.bytes[from..self.at])
+    }
+
+    /// [`Self::take`] as a slice that shares the memory.
+    pub(super) fn take_bytes(&mut self, length: usize) -> Result<Bytes> {
+        let from = self.at;
+        self.take(length)?;
+        Ok(self.bytes.slice(from..self.at))
+    }
+
     pub(super) fn slice(&mut self) -> Result<Bytes> {
         let (from, to) = self.span()?;
         Ok(self.bytes.slice(from..to))

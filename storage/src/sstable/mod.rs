@@ -8,6 +8,8 @@ pub(crate) mod block;
 mod bytes;
 mod cache;
 mod cursor;
+#[allow(dead_code, unused_imports, reason = "pages are about to be made of them")]
+mod encode;
 mod filter;
 mod footer;
 mod index;
