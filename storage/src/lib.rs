@@ -7,9 +7,10 @@
 //! A write is validated, numbered, appended to the log, made durable, inserted into the memtable, made
 //! visible, acknowledged, in this order. Nothing is readable before it is durable.
 //!
-//! Modules import one way: `format` → `log`, `memtable`, `sstable` → `read` → `manifest`,
+//! Modules import one way: `format` → `log`, `memtable`, `sstable` → `read` → `arrow`, `manifest`,
 //! `compaction` → `tablet` → `engine`. Nothing here knows a network or a consensus protocol.
 
+pub mod arrow;
 mod compaction;
 mod config;
 mod engine;
@@ -26,11 +27,12 @@ mod sstable;
 mod sync;
 mod tablet;
 
+pub use arrow::ScanSpec;
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use failpoints::FAILPOINTS;
 pub use metrics::MetricsSnapshot;
-pub use tablet::{ChangeBatches, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};
+pub use tablet::{ArrowBatches, ChangeBatches, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};
 
 #[cfg(test)]
 mod tests;

@@ -2,17 +2,17 @@
 //!
 //! A server keeps its id and counts its lives on its volume (`identity`), holds a heartbeat stream to the
 //! leading master (`heartbeat`), serves while it has a `lease`, and keeps the tablets it holds at those
-//! it should hold (`plan`, `converge`, `registry`). Requests come in by `service`; scans become Arrow in
-//! `batch` on threads of their own (`pool`). `server` ties the parts together.
+//! it should hold (`plan`, `converge`, `registry`). Requests come in by `service`; scans run
+//! on threads of their own (`pool`) and go out as Arrow streams (`ipc`). `server` ties the parts together.
 //!
-//! Modules import one way: `lease`, `identity`, `batch`, `pool`, `plan` → `registry` → `host` → `converge`,
+//! Modules import one way: `lease`, `identity`, `ipc`, `pool`, `plan` → `registry` → `host` → `converge`,
 //! `heartbeat`, `service` → `server`.
 
-mod batch;
 mod converge;
 mod heartbeat;
 mod host;
 mod identity;
+mod ipc;
 mod lease;
 mod plan;
 mod pool;

@@ -20,7 +20,9 @@ mod validate;
 pub(crate) use inner::Inner;
 pub(crate) use open::{LogSource, open};
 
+use crate::arrow::ScanSpec;
 use crate::sync::write;
+use arrow_array::RecordBatch;
 use common::Result;
 use common::ids::{Epoch, RunId, Seq, TabletId};
 use common::key::KeyRange;
@@ -31,6 +33,8 @@ use std::sync::Arc;
 
 /// Rows in batches of at most 1,024 rows and about 1 MiB, in key order.
 pub type RowBatches = BoxStream<'static, Result<Vec<Row>>>;
+/// Columns of rows, in batches of at most as many rows as the scan asks for.
+pub type ArrowBatches = BoxStream<'static, Result<RecordBatch>>;
 /// Changed rows in batches, in key order.
 pub type ChangeBatches = BoxStream<'static, Result<Vec<RowChange>>>;
 /// Chosen by the sender of a write; names it over retries.
@@ -133,6 +137,16 @@ impl Tablet {
     /// stream also `Corrupt` and `Unavailable`.
     pub fn read(&self, spec: ReadSpec, at: Seq) -> Result<RowBatches> {
         self.inner.read(&spec, at)
+    }
+
+    /// Scans columns of rows as of `at`; `Seq::MAX`: the newest visible. Batches have the asked columns in the asked
+    /// order, with the fields of [`Table::full_arrow_schema`].
+    ///
+    /// # Errors
+    /// `InvalidArgument` for columns and conditions that do not fit the table; else as for [`Self::read`]. In the stream
+    /// also `Corrupt` for a value that is not of its column's type, naming column and row.
+    pub fn scan(&self, spec: ScanSpec, at: Seq) -> Result<ArrowBatches> {
+        self.inner.scan(&spec, at)
     }
 
     /// Rows of `range` that mutations numbered in `(from, to]` touched, as visible at both ends. A row that is the same at

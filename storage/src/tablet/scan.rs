@@ -2,7 +2,8 @@
 
 use super::inner::{Inner, State};
 use super::snapshots::SnapshotGuard;
-use super::{ChangeBatches, RowBatches, TabletStats};
+use super::{ArrowBatches, ChangeBatches, RowBatches, TabletStats};
+use crate::arrow::{Plan, ScanSpec, scan};
 use crate::raw::{Scan, normalize};
 use crate::read::{View, changes, rows};
 use common::ids::Seq;
@@ -27,6 +28,12 @@ impl Inner {
         };
         let view = View::new(&self.table(), spec, self.shared.config.clock.now());
         Ok(rows(&state.sources(), scan, view, spec.row_limit, self.shared.metrics.clone(), guard))
+    }
+
+    pub(super) fn scan(&self, spec: &ScanSpec, at: Seq) -> Result<ArrowBatches> {
+        let (at, guard, state) = self.snapshot(at)?;
+        let plan = Plan::new(self.table(), spec, &self.range, at, self.shared.config.clock.now())?;
+        Ok(scan(&state.sources(), plan, self.shared.metrics.clone(), guard))
     }
 
     pub(super) fn changes(&self, from: Seq, to: Seq, range: &KeyRange) -> Result<ChangeBatches> {

@@ -1,25 +1,27 @@
-//! Scans and change scans: rows into Arrow on the scan pool, IPC pieces out.
+//! Scans and change scans: batches made on the scan pool, IPC pieces out.
 
 use super::read::{clip, version};
-use crate::batch::{BatchBuilder, IpcEncoder, Projection};
 use crate::host::Host;
+use crate::ipc::IpcEncoder;
 use crate::pool::{Permits, ScanPool};
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
-use common::row::{ReadSpec, Row, RowChange};
-use common::rpc::tablet::{ArrowChunk, ChangesRequest, NEW_IMAGE, OLD_IMAGE, ScanRequest, required};
+use common::row::RowChange;
+use common::rpc::tablet::{ArrowChunk, ChangesRequest, IMAGE_COLUMN, NEW_IMAGE, OLD_IMAGE, ScanRequest, required};
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, try_unfold};
 use std::sync::Arc;
-use storage::Tablet;
+use storage::arrow::{BatchBuilder, Projection};
+use storage::{ArrowBatches, ChangeBatches, ScanSpec, Tablet};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-/// Rows a batch, if the request leaves it to us: DataFusion's own batch size.
+/// Rows of a batch of changes: DataFusion's own batch size.
 const BATCH_ROWS: usize = 8192;
 /// Bytes at which a batch is closed before it has all its rows, so that wide rows do not pile up.
 const BATCH_BYTES: usize = 4 << 20;
@@ -35,23 +37,14 @@ pub type Chunks = BoxStream<'static, Result<ArrowChunk, Status>>;
 pub async fn scan(host: &Arc<Host>, pool: &ScanPool, request: ScanRequest) -> Result<Chunks> {
     let tablet = host.tablet(request.target)?;
     let at = version(host, &tablet, request.at).await?;
-    let projection = Arc::new(Projection::new(tablet.table(), &request.columns)?);
-    let mut spec = clip(&tablet, required(request.spec, "spec")?);
-    show_data_only(&mut spec, &projection);
-    // The first permit is waited for inside, so a read begins only when there is a turn to make its batches.
-    let rows = tablet.read(spec, at).map_err(|e| host.refuse(&tablet, e))?;
-    let limit = if request.batch_rows == 0 { BATCH_ROWS } else { request.batch_rows as usize };
-    let feed = Feed::new(rows, BatchBuilder::new(projection), limit, |row: Row, out| out.push(&row));
-    Ok(send(host, pool, tablet, feed))
-}
-
-/// A typed row shows its newest values, all rows show, and those that Stele hides do not.
-fn show_data_only(spec: &mut ReadSpec, projection: &Projection) {
-    let data = projection.table().key_schema().data_range();
-    spec.ranges = spec.ranges.iter().filter_map(|r| r.intersect(&data)).collect();
-    spec.columns = projection.columns();
-    spec.keep_empty_rows = true;
-    spec.cells_per_column = 1;
+    let mut spec = ScanSpec::rows_of(clip(&tablet, required(request.spec, "spec")?), request.columns);
+    if request.batch_rows > 0 {
+        spec.batch_rows = request.batch_rows as usize;
+    }
+    let schema = Projection::new(tablet.table(), &spec.columns)?.schema().clone();
+    // The first permit is waited for inside, so a scan begins only when there is a turn to make its batches.
+    let batches = tablet.scan(spec, at).map_err(|e| host.refuse(&tablet, e))?;
+    Ok(send(host, pool, tablet, schema, batches))
 }
 
 /// Scans the changes of the asked columns.
@@ -69,9 +62,15 @@ pub async fn changes(host: &Arc<Host>, pool: &ScanPool, request: ChangesRequest)
         Some(range) if request.from < to.0 => tablet.changes(Seq(request.from), to, range).map_err(|e| host.refuse(&tablet, e))?,
         _ => futures::stream::empty().boxed(),
     };
-    let images = BatchBuilder::with_images(projection.clone());
-    let feed = Feed::new(rows, images, BATCH_ROWS, move |change, out| push_change(&projection, &change, out));
-    Ok(send(host, pool, tablet, feed))
+    let images = Images {
+        source: rows,
+        rest: Vec::new().into_iter(),
+        builder: BatchBuilder::with_images(projection.clone(), IMAGE_COLUMN),
+        projection,
+    };
+    let schema = images.builder.schema().clone();
+    let batches = try_unfold(images, |mut images| async move { Ok(images.next().await?.map(|batch| (batch, images))) });
+    Ok(send(host, pool, tablet, schema, batches.boxed()))
 }
 
 fn push_change(projection: &Projection, change: &RowChange, out: &mut BatchBuilder) -> Result<()> {
@@ -86,54 +85,45 @@ fn push_change(projection: &Projection, change: &RowChange, out: &mut BatchBuild
     change.new.as_ref().map_or(Ok(()), |new| out.push_image(new, NEW_IMAGE))
 }
 
-/// Turns the engine's batches of rows into Arrow batches of their own size.
-struct Feed<T, F> {
-    source: BoxStream<'static, Result<Vec<T>>>,
+/// Turns the engine's batches of changes into Arrow batches of their own size.
+struct Images {
+    source: ChangeBatches,
     /// Read and not yet pushed.
-    rest: std::vec::IntoIter<T>,
+    rest: std::vec::IntoIter<RowChange>,
+    projection: Arc<Projection>,
     builder: BatchBuilder,
-    push: F,
-    limit: usize,
 }
 
-impl<T, F: FnMut(T, &mut BatchBuilder) -> Result<()>> Feed<T, F> {
-    fn new(source: BoxStream<'static, Result<Vec<T>>>, builder: BatchBuilder, limit: usize, push: F) -> Self {
-        Self { source, rest: Vec::new().into_iter(), builder, push, limit }
-    }
-
+impl Images {
     /// The next batch; `None` at the end.
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
-            for row in self.rest.by_ref() {
-                (self.push)(row, &mut self.builder)?;
-                if self.builder.rows() >= self.limit || self.builder.bytes() >= BATCH_BYTES {
+            for change in self.rest.by_ref() {
+                push_change(&self.projection, &change, &mut self.builder)?;
+                if self.builder.rows() >= BATCH_ROWS || self.builder.bytes() >= BATCH_BYTES {
                     return self.builder.finish().map(Some);
                 }
             }
-            // The engine may have all rows at hand: without a pause here nobody would notice that the reader has gone.
-            tokio::task::yield_now().await;
             match self.source.next().await {
-                Some(rows) => self.rest = rows?.into_iter(),
+                Some(changes) => self.rest = changes?.into_iter(),
                 None if self.builder.rows() == 0 => return Ok(None),
                 None => return self.builder.finish().map(Some),
             }
+            // The engine may have all rows at hand: without a pause here nobody would notice that the reader has gone.
+            tokio::task::yield_now().await;
         }
     }
 }
 
 /// Makes batches on the pool and hands them out as long as there is a lease and a reader.
-fn send<T, F>(host: &Arc<Host>, pool: &ScanPool, tablet: Tablet, mut feed: Feed<T, F>) -> Chunks
-where
-    T: Send + 'static,
-    F: FnMut(T, &mut BatchBuilder) -> Result<()> + Send + 'static,
-{
+fn send(host: &Arc<Host>, pool: &ScanPool, tablet: Tablet, schema: SchemaRef, mut batches: ArrowBatches) -> Chunks {
     let (chunks, out) = mpsc::channel(AHEAD);
     let (host, permits) = (host.clone(), pool.permits());
     pool.spawn(async move {
         let ended = tokio::select! {
             // The reader has gone: stop at once, in the middle of a batch.
             () = chunks.closed() => Ok(()),
-            ended = produce(&host, &permits, &mut feed, &chunks) => ended,
+            ended = produce(&host, &permits, &schema, &mut batches, &chunks) => ended,
         };
         if let Err(e) = ended {
             // A failed send means that nobody waits for the reason.
@@ -145,17 +135,12 @@ where
 
 type Outlet = mpsc::Sender<Result<ArrowChunk, Status>>;
 
-async fn produce<T, F: FnMut(T, &mut BatchBuilder) -> Result<()>>(
-    host: &Host,
-    permits: &Permits,
-    feed: &mut Feed<T, F>,
-    chunks: &Outlet,
-) -> Result<()> {
-    let mut encoder = IpcEncoder::new(feed.builder.schema())?;
+async fn produce(host: &Host, permits: &Permits, schema: &SchemaRef, batches: &mut ArrowBatches, chunks: &Outlet) -> Result<()> {
+    let mut encoder = IpcEncoder::new(schema)?;
     loop {
         let (bytes, last) = {
             let _turn = permits.turn().await?;
-            match feed.next().await? {
+            match batches.next().await.transpose()? {
                 Some(batch) => (encoder.encode(&batch)?, false),
                 None => (encoder.finish()?, true),
             }

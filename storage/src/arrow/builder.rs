@@ -2,11 +2,11 @@
 
 use super::column::ColumnBuilder;
 use super::projection::{Projection, SlotKind};
-use arrow::array::{Int8Builder, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use super::value::{lacks_prefix, wrong};
+use arrow_array::builder::Int8Builder;
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use common::row::{Cell, Row};
-use common::rpc::tablet::IMAGE_COLUMN;
-use common::schema::Table;
 use common::{Error, Result};
 use std::sync::Arc;
 
@@ -31,12 +31,12 @@ impl BatchBuilder {
         Self { projection, schema, columns, images: None, rows: 0, bytes: 0, scratch: Vec::new() }
     }
 
-    /// A builder of a change scan's batches, which have [`IMAGE_COLUMN`] as their last column.
+    /// A builder of a change scan's batches, whose last column (int8, of this name) tells images apart.
     #[must_use]
-    pub fn with_images(projection: Arc<Projection>) -> Self {
+    pub fn with_images(projection: Arc<Projection>, name: &str) -> Self {
         let mut out = Self::new(projection);
         let mut fields = out.schema.fields().to_vec();
-        fields.push(Arc::new(Field::new(IMAGE_COLUMN, DataType::Int8, false)));
+        fields.push(Arc::new(Field::new(name, DataType::Int8, false)));
         out.schema = Arc::new(Schema::new(fields));
         out.images = Some(Int8Builder::new());
         out
@@ -104,19 +104,20 @@ impl BatchBuilder {
             self.columns[output].push_bytes(key)?;
         }
         if !projection.parts.is_empty() {
-            self.push_parts(projection, key).map_err(|(part, e)| wrong(projection, &projection.table().key[part].name, key, &e))?;
+            self.push_parts(projection, key)?;
         }
         self.bytes += key.len();
         Ok(())
     }
 
-    fn push_parts(&mut self, projection: &Projection, key: &[u8]) -> Result<(), (usize, Error)> {
-        let mut rest =
-            key.strip_prefix(projection.key_prefix.as_slice()).ok_or_else(|| (0, Error::corrupt("the key lacks its table's prefix")))?;
+    fn push_parts(&mut self, projection: &Projection, key: &[u8]) -> Result<()> {
+        let table = projection.table();
+        let mut rest = key.strip_prefix(projection.key_prefix.as_slice()).ok_or_else(|| lacks_prefix(table, key))?;
         for (at, (codec, output)) in projection.parts.iter().enumerate() {
-            let value = codec.decode_ref(&mut rest, &mut self.scratch).map_err(|e| (at, e))?;
+            let named = |e: Error| wrong(table, &table.key[at].name, key, &e);
+            let value = codec.decode_ref(&mut rest, &mut self.scratch).map_err(named)?;
             if let Some(output) = output {
-                self.columns[*output].push_part(value).map_err(|e| (at, e))?;
+                self.columns[*output].push_part(value).map_err(named)?;
             }
         }
         Ok(())
@@ -137,7 +138,7 @@ impl BatchBuilder {
                 },
                 SlotKind::Attributes | SlotKind::Family => push_map(column, cells, slot.qualifier.len()),
             };
-            pushed.map_err(|e| wrong(projection, self.schema.field(slot.output).name(), &row.key, &e))?;
+            pushed.map_err(|e| wrong(projection.table(), self.schema.field(slot.output).name(), &row.key, &e))?;
             self.bytes += cells.iter().map(|c| c.qualifier.len() + c.value.len()).sum::<usize>();
         }
         Ok(())
@@ -152,20 +153,4 @@ fn push_map(column: &mut ColumnBuilder, cells: &[Cell], tag: usize) -> Result<()
         }
     }
     column.end_map(!cells.is_empty())
-}
-
-fn wrong(projection: &Projection, column: &str, key: &[u8], e: &Error) -> Error {
-    let table = projection.table();
-    Error::new(e.kind, format!("table '{}', column '{column}', row {}: {}", table.name, show_key(table, key), e.message))
-}
-
-/// A row key as people know it: its parts, or its bytes if it has none or does not decode.
-fn show_key(table: &Table, key: &[u8]) -> String {
-    match table.key_schema().decode(key) {
-        Ok(values) if !values.is_empty() => {
-            let part = |(part, value): (&common::schema::KeyPart, _)| format!("{}={value:?}", part.name);
-            table.key.iter().zip(values).map(part).collect::<Vec<_>>().join(", ")
-        }
-        _ => format!("'{}'", key.escape_ascii()),
-    }
 }

@@ -1,7 +1,7 @@
 //! From column names to key parts and cells.
 
 use super::column::ColumnBuilder;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 use common::ids::FamilyId;
 use common::key::PartCodec;

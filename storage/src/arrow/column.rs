@@ -1,11 +1,12 @@
 //! One output column: an Arrow builder and how a key part or a cell goes into it.
 
-use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, MapBuilder, StringBuilder,
+use super::value::{day, eight, flag, text};
+use arrow_array::ArrayRef;
+use arrow_array::builder::{
+    ArrayBuilder, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, MapBuilder, StringBuilder,
     TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::DataType;
-use bytes::Bytes;
+use arrow_schema::DataType;
 use common::key::PartRef;
 use common::{Error, Result};
 
@@ -65,7 +66,7 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    pub(super) fn push_cell(&mut self, cell: &Bytes) -> Result<()> {
+    pub(super) fn push_cell(&mut self, cell: &[u8]) -> Result<()> {
         match self {
             Self::Int64(b) => b.append_value(i64::from_be_bytes(eight(cell, "int64")?)),
             Self::Time(b) => b.append_value(i64::from_be_bytes(eight(cell, "timestamp")?)),
@@ -139,24 +140,4 @@ impl ColumnBuilder {
 
 fn has_text(entries: &DataType) -> bool {
     matches!(entries, DataType::Struct(fields) if fields.first().is_some_and(|f| *f.data_type() == DataType::Utf8))
-}
-
-fn eight(cell: &[u8], ty: &str) -> Result<[u8; 8]> {
-    cell.try_into().map_err(|_| Error::corrupt(format!("a value of {} bytes is not a {ty}", cell.len())))
-}
-
-fn day(days: i64) -> Result<i32> {
-    i32::try_from(days).map_err(|_| Error::corrupt(format!("{days} days since 1970 are not a date")))
-}
-
-fn flag(cell: &[u8]) -> Result<bool> {
-    match cell {
-        [0] => Ok(false),
-        [1] => Ok(true),
-        _ => Err(Error::corrupt(format!("a value of {} bytes is not a bool", cell.len()))),
-    }
-}
-
-fn text(bytes: &[u8]) -> Result<&str> {
-    str::from_utf8(bytes).map_err(|e| Error::corrupt(format!("{} bytes are not text: {e}", bytes.len())))
 }
