@@ -1,9 +1,11 @@
 //! Settings of the engine.
 
+use crate::procedures::{NothingPinned, ObjectPins};
 use common::ids::{Incarnation, ServerId};
 use common::store::SharedStore;
 use common::time::SharedClock;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of one [`crate::Engine`]; [`EngineConfig::new`] gives the defaults.
@@ -39,6 +41,8 @@ pub struct EngineConfig {
     pub change_retention: Duration,
     /// How long a writer waits for memtables to be flushed before it is refused.
     pub write_patience: Duration,
+    /// Who else holds SSTables. The default holds nothing: no snapshots, clones and splits can then be made.
+    pub pins: Arc<dyn ObjectPins>,
     /// Whether flushes and compactions start by themselves.
     pub background: bool,
 }
@@ -62,6 +66,7 @@ impl EngineConfig {
             snapshot_retention: Duration::from_secs(300),
             change_retention: Duration::from_secs(7 * 86_400),
             write_patience: Duration::from_secs(1),
+            pins: Arc::new(NothingPinned),
             background: true,
         }
     }

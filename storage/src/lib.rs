@@ -8,7 +8,7 @@
 //! visible, acknowledged, in this order. Nothing is readable before it is durable.
 //!
 //! Modules import one way: `format` → `log`, `memtable`, `sstable` → `read` → `arrow`, `manifest`,
-//! `compaction` → `tablet` → `engine`. Nothing here knows a network or a consensus protocol.
+//! `compaction` → `procedures` → `tablet` → `engine`. Nothing here knows a network or a consensus protocol.
 
 pub mod arrow;
 mod compaction;
@@ -20,6 +20,7 @@ mod log;
 mod manifest;
 mod memtable;
 mod metrics;
+pub mod procedures;
 mod raw;
 mod read;
 mod shared;

@@ -4,9 +4,9 @@ use crate::EngineConfig;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::sstable::ReaderContext;
+use crate::tablet::Retired;
 use common::time::Micros;
 use common::{Error, Result};
-use object_store::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub(crate) struct Shared {
     pub(crate) master_time: AtomicI64,
     /// Compactions at once.
     pub(crate) compactions: Semaphore,
-    /// SSTables to delete: no manifest names them and no reader holds them.
-    pub(crate) graveyard: mpsc::UnboundedSender<Path>,
+    /// SSTables that a tablet here has given up.
+    pub(crate) graveyard: mpsc::UnboundedSender<Retired>,
 }
 
 impl Shared {

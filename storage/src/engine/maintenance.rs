@@ -1,18 +1,13 @@
-//! What goes on by itself: flushing for memory and for the log, trimming the log, deleting what is no longer named.
+//! What goes on by itself: flushing for memory and for the log, trimming the log.
 
 use super::dead_logs::DeadLogs;
 use super::{Slot, open_tablets};
 use crate::shared::Shared;
 use crate::sync::lock;
 use common::ids::TabletId;
-use common::store::SharedStore;
-use futures::StreamExt;
-use object_store::ObjectStoreExt;
-use object_store::path::Path;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// Longest time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
@@ -74,25 +69,4 @@ fn needed_segment(shared: &Shared, tablets: &Tablets) -> Option<u64> {
 
 fn is_opening(tablets: &Tablets) -> bool {
     lock(tablets).values().any(|slot| matches!(slot, Slot::Opening))
-}
-
-/// Deletes SSTables that no manifest names and no reader holds.
-pub(super) async fn bury(store: SharedStore, mut dead: mpsc::UnboundedReceiver<Path>) {
-    while let Some(path) = dead.recv().await {
-        let mut paths = vec![path];
-        while let Ok(more) = dead.try_recv() {
-            paths.push(more);
-        }
-        let each = futures::stream::iter(paths).for_each_concurrent(4, |path| {
-            let store = store.clone();
-            async move {
-                fail::fail_point!("sstable-delete");
-                // An orphan costs room, nothing else; the scrub finds it.
-                if let Err(e) = store.delete(&path).await {
-                    tracing::warn!(object = %path, error = %e, "an sstable that nobody names is not deleted");
-                }
-            }
-        });
-        each.await;
-    }
 }

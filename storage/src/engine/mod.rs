@@ -1,11 +1,13 @@
 //! The engine: one a tablet server process.
 
 mod dead_logs;
+mod graveyard;
 mod maintenance;
 
 use crate::format::LogName;
 use crate::log::{DiskLog, DiskLogConfig};
 use crate::metrics::Metrics;
+use crate::procedures::Procedures;
 use crate::shared::{Budget, Shared};
 use crate::sstable::{BlockCache, ReaderContext};
 use crate::sync::lock;
@@ -71,7 +73,7 @@ impl Engine {
         let tablets = Arc::default();
         let dead_logs = Arc::new(DeadLogs::new(&shared));
         let mut tasks = JoinSet::new();
-        tasks.spawn(maintenance::bury(shared.config.store.clone(), dead));
+        tasks.spawn(graveyard::bury(shared.config.store.clone(), shared.config.pins.clone(), dead));
         if shared.config.background {
             tasks.spawn(maintenance::run(shared.clone(), Arc::clone(&tablets), dead_logs.clone()));
         }
@@ -139,6 +141,12 @@ impl Engine {
             inner.stop().await;
         }
         self.shared.log.close().await
+    }
+
+    /// Snapshots, clones, splits and merges in this engine's store.
+    #[must_use]
+    pub fn procedures(&self) -> Procedures {
+        Procedures::new(self.shared.config.store.clone(), self.shared.config.pins.clone())
     }
 
     /// Takes the master's time, as the last message from it said. Removal by age goes by the lower of it and the own time.

@@ -74,6 +74,29 @@ pub struct SstableRef {
     pub deletes: u64,
 }
 
+impl SstableRef {
+    /// The part of it inside `range`; `None` if nothing is.
+    #[must_use]
+    pub fn within(&self, range: &KeyRange) -> Option<Self> {
+        let range = self.range.intersect(range)?;
+        let meets = |keys: &Option<(Bytes, Bytes)>| {
+            keys.as_ref().is_some_and(|(first, last)| *last >= range.start && range.end.as_ref().is_none_or(|end| first < end))
+        };
+        let range_deletes = self.range_deletes.as_ref().and_then(|deleted| deleted.intersect(&range));
+        let any = meets(&self.keys) || meets(&self.delete_keys) || range_deletes.is_some();
+        any.then(|| Self { range, range_deletes, ..self.clone() })
+    }
+
+    /// A range that holds the row-range deletes of two parts of one SSTable, this one behind the other.
+    #[must_use]
+    pub fn span_of_both(&self, before: &Self) -> Option<KeyRange> {
+        match (&before.range_deletes, &self.range_deletes) {
+            (Some(a), Some(b)) => Some(KeyRange { start: a.start.clone(), end: b.end.clone() }),
+            (a, b) => a.clone().or_else(|| b.clone()),
+        }
+    }
+}
+
 /// A run's staged rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedRef {

@@ -1,7 +1,7 @@
 //! Names of objects and log files.
 
 use super::manifest::{LogName, SstableName};
-use common::ids::TabletId;
+use common::ids::{Epoch, TabletId};
 use object_store::path::Path;
 use std::path::PathBuf;
 
@@ -21,6 +21,25 @@ pub fn manifest_prefix(tablet: TabletId) -> Path {
 #[must_use]
 pub fn sstable(name: &SstableName) -> Path {
     Path::from(format!("tablets/{}/sst/{:010}-{:020}", name.home, name.epoch.0, name.number))
+}
+
+/// The folder of a tablet's own SSTables.
+#[must_use]
+pub fn sstables_prefix(home: TabletId) -> Path {
+    Path::from(format!("tablets/{home}/sst"))
+}
+
+/// The SSTable that a file in that folder is; `None`: none.
+#[must_use]
+pub fn parse_sstable(home: TabletId, file: &str) -> Option<SstableName> {
+    let (epoch, number) = file.split_once('-')?;
+    Some(SstableName { home, epoch: Epoch(epoch.parse().ok()?), number: number.parse().ok()? })
+}
+
+/// The manifest of a tablet in a named snapshot.
+#[must_use]
+pub fn snapshot(name: &str, tablet: TabletId) -> Path {
+    Path::from(format!("snapshots/{name}/{tablet}"))
 }
 
 /// The folder of one incarnation's log under the log folder.
@@ -44,12 +63,13 @@ pub fn segment(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::ids::{Epoch, Incarnation, ServerId};
+    use common::ids::{Incarnation, ServerId};
 
     #[test]
     fn names_carry_home_epoch_and_number() {
         let name = SstableName { home: TabletId(7), epoch: Epoch(3), number: 12 };
         assert_eq!(sstable(&name).as_ref(), "tablets/7/sst/0000000003-00000000000000000012");
+        assert_eq!(parse_sstable(TabletId(7), sstable(&name).filename().unwrap()), Some(name));
         assert_eq!(manifest_prefix(TabletId(7)).as_ref(), "tablets/7/manifest");
         let log = LogName { server: ServerId(2), incarnation: Incarnation(5) };
         let file = log_folder(std::path::Path::new("/d"), log).join(segment(1));

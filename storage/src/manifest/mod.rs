@@ -30,6 +30,11 @@ impl ManifestStore {
         newest.map(decode).transpose()
     }
 
+    /// Deletes all versions, upward: the tablet has ended, and its id is never used again.
+    pub(crate) async fn remove(store: SharedStore, tablet: TabletId) -> Result<()> {
+        register(store, tablet).trim(u64::MAX).await
+    }
+
     /// All tablets that have a manifest or an SSTable.
     pub(crate) async fn tablets(store: &SharedStore) -> Result<Vec<TabletId>> {
         let folder = names::tablets_prefix();

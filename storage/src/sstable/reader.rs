@@ -81,10 +81,6 @@ impl Reader {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The part of it that counts.
     pub(crate) fn range(&self) -> &KeyRange {
         &self.range

@@ -191,7 +191,7 @@ impl Inner {
         self.put_manifest(None, edit, install).await?;
         self.shared.metrics.compactions.add(1);
         self.shared.metrics.compaction_bytes_read.add(inputs.iter().map(|s| s.0.entry.size).sum());
-        inputs.iter().filter(|s| s.0.entry.name.home == self.id).for_each(|s| s.0.retire());
+        inputs.iter().for_each(|s| s.0.retire(self.id, self.epoch));
         Ok(())
     }
 }

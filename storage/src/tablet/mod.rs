@@ -19,6 +19,7 @@ mod validate;
 
 pub(crate) use inner::Inner;
 pub(crate) use open::{LogSource, open};
+pub(crate) use sst::Retired;
 
 use crate::arrow::ScanSpec;
 use crate::sync::write;

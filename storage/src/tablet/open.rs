@@ -20,6 +20,7 @@ use crate::format::{LogBody, LogName, LogRecord, Manifest, SstableName, SstableR
 use crate::log::EncodedRecords;
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
+use crate::procedures::{self, Referrer};
 use crate::read::Sources;
 use crate::shared::Shared;
 use common::ids::{Epoch, Seq, TabletId};
@@ -137,6 +138,12 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
     let sstables = open_sstables(shared, &next.sstables).await?;
     manifest.put(next.clone()).await?;
     shared.staged.take(staged_bytes);
+
+    // A death between a manifest and its report leaves holds behind: they end here.
+    let referrer = Referrer::Tablet(open.tablet);
+    if let Err(e) = shared.config.pins.narrow(&referrer, &procedures::names(&next)).await {
+        tracing::warn!(tablet = %open.tablet, error = %e, "holds on sstables that are no longer named stay for now");
+    }
 
     let (config, now) = (&shared.config, shared.config.clock.monotonic());
     let snapshots = Snapshots::new(config.snapshot_retention, config.change_retention);

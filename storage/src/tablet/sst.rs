@@ -1,14 +1,12 @@
-//! An SSTable as a tablet holds it: deleted once no manifest names it and no reader holds it.
+//! An SSTable as a tablet holds it: buried once its manifest no longer names it and no reader holds it.
 
-use crate::format::{SliceKey, SstableRef};
+use crate::format::{SliceKey, SstableName, SstableRef};
 use crate::sstable::{Finished, Reader};
 use common::Result;
-use common::ids::FamilyId;
+use common::ids::{Epoch, FamilyId, TabletId};
 use common::key::KeyRange;
-use object_store::path::Path;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 use crate::shared::Shared;
@@ -18,20 +16,31 @@ use crate::shared::Shared;
 pub(crate) struct Sst {
     reader: Reader,
     pub(crate) entry: SstableRef,
-    obsolete: AtomicBool,
-    graveyard: mpsc::UnboundedSender<Path>,
+    retired_by: OnceLock<(TabletId, Epoch)>,
+    graveyard: mpsc::UnboundedSender<Retired>,
+}
+
+/// An SSTable that a tablet's manifest no longer names and none of its readers holds. Of its own ones the tablet then
+/// deletes those that nobody else holds; of others it gives up its hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retired {
+    pub(crate) name: SstableName,
+    /// Whose manifest named it.
+    pub(crate) tablet: TabletId,
+    /// The epoch of that tablet's owner.
+    pub(crate) epoch: Epoch,
 }
 
 impl Sst {
     /// Opens a live SSTable.
     pub(crate) async fn open(shared: &Shared, entry: SstableRef) -> Result<Arc<Self>> {
         let reader = Reader::open(shared.reader.clone(), entry.name, entry.size, entry.range.clone()).await?;
-        Ok(Arc::new(Self { reader, entry, obsolete: AtomicBool::new(false), graveyard: shared.graveyard.clone() }))
+        Ok(Arc::new(Self { reader, entry, retired_by: OnceLock::new(), graveyard: shared.graveyard.clone() }))
     }
 
-    /// The manifest no longer names it, and its home is this tablet: its last reader deletes it.
-    pub(crate) fn retire(&self) {
-        self.obsolete.store(true, Ordering::Release);
+    /// The tablet's manifest no longer names it: its last reader sends it to the graveyard.
+    pub(crate) fn retire(&self, tablet: TabletId, epoch: Epoch) {
+        let _ = self.retired_by.set((tablet, epoch));
     }
 }
 
@@ -45,9 +54,9 @@ impl Deref for Sst {
 
 impl Drop for Sst {
     fn drop(&mut self) {
-        if self.obsolete.load(Ordering::Acquire) {
+        if let Some((tablet, epoch)) = self.retired_by.get().copied() {
             // Without a receiver the engine is gone; the object is then an orphan for the scrub.
-            let _ = self.graveyard.send(self.reader.path().clone());
+            let _ = self.graveyard.send(Retired { name: self.entry.name, tablet, epoch });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An engine on a temporary folder, driven by a manual clock.
 
+use crate::procedures::PinBook;
 use crate::{Engine, EngineConfig, Tablet, TabletOpen};
 use bytes::Bytes;
 use common::ids::{Epoch, FamilyId, Incarnation, Seq, ServerId, TableId, TabletId};
@@ -40,6 +41,7 @@ pub(super) struct World {
     pub(super) kind: TableKind,
     life: u64,
     pub(super) tune: fn(&mut EngineConfig),
+    pub(super) pins: Arc<PinBook>,
 }
 
 impl World {
@@ -50,7 +52,7 @@ impl World {
     pub(super) fn of(kind: TableKind) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store: SharedStore = Arc::new(DurableLocal::open(&dir.path().join("store")).unwrap());
-        Self { dir, store, clock: ManualClock::at(Micros(1_000_000_000)), kind, life: 0, tune: |_| {} }
+        Self { dir, store, clock: ManualClock::at(Micros(1_000_000_000)), kind, life: 0, tune: |_| {}, pins: Arc::default() }
     }
 
     pub(super) fn log_dir(&self) -> PathBuf {
@@ -66,6 +68,7 @@ impl World {
         config.block_bytes = 256;
         config.snapshot_retention = Duration::ZERO;
         config.memtable_bytes = 16 << 20;
+        config.pins = self.pins.clone();
         (self.tune)(&mut config);
         Engine::open(config).await.unwrap()
     }

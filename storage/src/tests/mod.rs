@@ -1,6 +1,7 @@
 //! Tests of the whole engine, each named after the rule that it keeps.
 
 mod arrow;
+mod clones;
 mod commit;
 mod compaction;
 mod damage;
