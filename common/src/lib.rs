@@ -2,9 +2,10 @@
 //! object-store wrappers and the RPC contracts that the roles speak to each other.
 //!
 //! Modules import one way: `ids`, `time`, `error`, `limits` → `key`, `value` →
-//! `schema`, `row` → `catalog` → `rpc`. `storage` and `derived` never import `rpc`.
+//! `schema`, `row` → `conditional`, `catalog` → `rpc`. `storage` and `derived` never import `rpc`.
 
 pub mod catalog;
+pub mod conditional;
 pub mod config;
 pub mod envelope;
 pub mod error;

@@ -61,7 +61,7 @@ impl Plan {
             ..Scan::all(ranges, at)
         };
         Ok(Self {
-            view: View::new(&table, &shown, now),
+            view: View::new(crate::read::rules(&table), &shown, now),
             scan: Arc::new(scan),
             batch_rows: spec.batch_rows.max(1),
             row_limit: if spec.row_limit == 0 { u64::MAX } else { spec.row_limit },

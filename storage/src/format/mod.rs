@@ -7,6 +7,6 @@ mod row;
 mod slice;
 
 pub use manifest::{LogName, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, NO_SEGMENT, SstableName, SstableRef, StagedRef};
-pub use record::{LogBody, LogRecord, RECORD_FORMAT, RECORD_MAGIC, Remembered};
-pub use row::{CellKind, Delete, StoredCell, StoredRow};
+pub use record::{LogBody, LogRecord, Outcome, RECORD_FORMAT, RECORD_MAGIC, Remembered};
+pub use row::{CellKind, Delete, Prepared, StoredCell, StoredRow};
 pub use slice::{Slice, SliceKey};

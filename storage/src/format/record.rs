@@ -1,6 +1,6 @@
 //! Log records.
 
-use super::row::StoredRow;
+use super::row::{StoredCell, StoredRow};
 use common::envelope::{self, AsJson, Magic};
 use common::ids::{Epoch, RunId, Seq, TabletId};
 use common::time::Micros;
@@ -66,6 +66,17 @@ pub enum LogBody {
     ClosedTablet,
     /// Requests remembered from an earlier log.
     Requests(Vec<Remembered>),
+    /// A conditional write or a read-modify-write, as what it came to: replay needs no evaluation.
+    Conditional {
+        /// The request's id, if its sender gave one.
+        request: Option<[u8; 16]>,
+        /// The timestamp that the server gave.
+        timestamp: Micros,
+        /// Of a conditional write: whether its predicate held. `None`: a read-modify-write.
+        matched: Option<bool>,
+        /// What was written, if anything; its seq is `last`.
+        row: Option<StoredRow>,
+    },
 }
 
 /// A request whose repetition gets this result.
@@ -81,6 +92,19 @@ pub struct Remembered {
     pub timestamp: Micros,
     /// Rows that were refused, by position.
     pub refused: Vec<(u32, AsJson<Error>)>,
+    /// What else the answer says.
+    pub outcome: Outcome,
+}
+
+/// What the answer to a request says beyond seqs and timestamps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A write: nothing.
+    Written,
+    /// A conditional write: whether its predicate held.
+    Checked(bool),
+    /// A read-modify-write: the new cells.
+    Modified(Vec<StoredCell>),
 }
 
 impl LogRecord {

@@ -6,6 +6,7 @@ use crate::sstable::{BlockCursor, Reader, Section};
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
+use std::cmp::Ordering;
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ impl<R: Deref<Target = Reader>> Source<R> {
 /// Rows of all sources in the scan's order, each once.
 #[derive(Debug)]
 pub(crate) struct Merge<R> {
-    /// Each with its next row; those at their end are gone.
+    /// Each with its next row, the first in the scan's order last; those at their end are gone.
     heads: Vec<(RawRow, Source<R>)>,
     /// Not yet begun.
     waiting: Vec<Source<R>>,
@@ -63,54 +64,52 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
     pub(crate) async fn next(&mut self) -> Result<Option<RawRow>> {
         while let Some(mut source) = self.waiting.pop() {
             if let Some(row) = source.next().await? {
-                self.heads.push((row, source));
+                self.place(row, source);
             }
         }
-        let Some(first) = self.first() else { return Ok(None) };
-        let mut row = self.advance(first).await?;
-        // Advancing may have removed that source and moved another to its place, so look at all again.
-        let mut i = 0;
-        while i < self.heads.len() {
-            if self.heads[i].0.key != row.key {
-                i += 1;
-                continue;
-            }
-            let before = self.heads.len();
-            let more = self.advance(i).await?;
-            row.join(more);
-            if self.heads.len() == before {
-                i += 1;
+        let Some(mut row) = self.advance().await? else { return Ok(None) };
+        while self.heads.last().is_some_and(|(head, _)| head.key == row.key) {
+            if let Some(more) = self.advance().await? {
+                row.join(more);
             }
         }
         Ok(Some(row))
     }
 
-    /// The head with the first key.
-    fn first(&self) -> Option<usize> {
-        let keys = self.heads.iter().enumerate().map(|(i, (row, _))| (i, &row.key));
-        let best = if self.reverse { keys.max_by(|a, b| a.1.cmp(b.1)) } else { keys.min_by(|a, b| a.1.cmp(b.1)) };
-        best.map(|(i, _)| i)
+    /// Takes the first head and reads the row behind it.
+    async fn advance(&mut self) -> Result<Option<RawRow>> {
+        let Some((head, source)) = self.heads.last_mut() else { return Ok(None) };
+        let Some(next) = source.next().await? else { return Ok(self.heads.pop().map(|(row, _)| row)) };
+        let row = std::mem::replace(head, next);
+        // Neighbours mostly come from one source: then its head stays where it is.
+        let moved = self.heads.len() - 1;
+        if moved > 0 && self.before(&self.heads[moved - 1].0, &self.heads[moved].0) {
+            let (head, source) = self.heads.remove(moved);
+            self.place(head, source);
+        }
+        Ok(Some(row))
     }
 
-    /// Takes head `i` and reads the row behind it.
-    async fn advance(&mut self, i: usize) -> Result<RawRow> {
-        let (head, source) = &mut self.heads[i];
-        match source.next().await? {
-            Some(next) => Ok(std::mem::replace(head, next)),
-            None => Ok(self.heads.swap_remove(i).0),
-        }
+    fn place(&mut self, row: RawRow, source: Source<R>) {
+        let at = self.heads.partition_point(|(head, _)| self.before(&row, head));
+        self.heads.insert(at, (row, source));
+    }
+
+    /// Whether `a` comes before `b` in the scan's order.
+    fn before(&self, a: &RawRow, b: &RawRow) -> bool {
+        a.key.cmp(&b.key) == if self.reverse { Ordering::Greater } else { Ordering::Less }
     }
 }
 
 /// The scan within an SSTable's restricted range.
-fn clip(scan: &Arc<Scan>, range: &KeyRange) -> Arc<Scan> {
+pub(super) fn clip(scan: &Arc<Scan>, range: &KeyRange) -> Arc<Scan> {
     if scan.ranges.iter().all(|r| range.covers(r)) {
         return scan.clone();
     }
     Arc::new(Scan { ranges: normalize(&scan.ranges, range), ..Scan::clone(scan) })
 }
 
-fn overlaps(seqs: Option<(Seq, Seq)>, scan: &Scan) -> bool {
+pub(super) fn overlaps(seqs: Option<(Seq, Seq)>, scan: &Scan) -> bool {
     seqs.is_some_and(|(lowest, highest)| lowest <= scan.at && highest > scan.above)
 }
 

@@ -1,12 +1,22 @@
 //! Judging a row: what is visible of its versions at a seq, after deletes, then GC rules.
 
-use crate::format::Delete;
+use super::combine::Chain;
+use crate::format::{CellKind, Delete};
 use crate::raw::{RawCell, RawDelete, RawRow};
 use bytes::Bytes;
 use common::ids::{FamilyId, Seq};
 use common::row::{Cell, Columns, ReadSpec, Row};
 use common::schema::{GcRule, Table};
 use common::time::{Micros, TimeRange};
+use std::sync::Arc;
+
+/// GC rules by family; cells of other families (dropped ones) are hidden.
+pub(crate) type Rules = Arc<[(FamilyId, GcRule)]>;
+
+/// The GC rules of a table.
+pub(crate) fn rules(table: &Table) -> Rules {
+    table.families.iter().map(|f| (f.id, f.gc.clone())).collect()
+}
 
 /// A row's deletes up to some seq, by what they cover.
 #[derive(Debug, Default)]
@@ -46,25 +56,32 @@ impl<'a> Deletes<'a> {
 
     /// Whether some delete of a strictly higher seq covers the cell.
     pub(crate) fn hide(&self, cell: &RawCell) -> bool {
-        if self.row > cell.seq || self.families.iter().any(|(f, seq)| *f == cell.family && *seq > cell.seq) {
+        self.hides(cell.family, &cell.qualifier, cell.timestamp, cell.seq)
+    }
+
+    /// As [`Self::hide`], of a cell at this place.
+    pub(crate) fn hides(&self, family: FamilyId, qualifier: &Bytes, timestamp: Micros, cell: Seq) -> bool {
+        if self.row > cell || self.families.iter().any(|(f, seq)| *f == family && *seq > cell) {
             return true;
         }
-        let from = self.columns.partition_point(|(f, q, ..)| (*f, *q) < (cell.family, &cell.qualifier));
-        let of_column = self.columns[from..].iter().take_while(|(f, q, ..)| *f == cell.family && *q == &cell.qualifier);
-        of_column.into_iter().any(|(_, _, times, seq)| *seq > cell.seq && times.contains(cell.timestamp))
+        if self.columns.is_empty() {
+            return false;
+        }
+        let from = self.columns.partition_point(|(f, q, ..)| (*f, *q) < (family, qualifier));
+        let of_column = self.columns[from..].iter().take_while(|(f, q, ..)| *f == family && *q == qualifier);
+        of_column.into_iter().any(|(_, _, times, seq)| *seq > cell && times.contains(timestamp))
     }
 }
 
 /// How rows are judged: fixed once for a whole read.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
-    /// GC rules by family; cells of other families (dropped ones) are hidden.
-    gc: Vec<(FamilyId, GcRule)>,
+    gc: Rules,
     now: Micros,
     columns: Columns,
     timestamps: TimeRange,
     /// 0: all.
-    cells_per_column: u64,
+    cells_per_column: u32,
     /// Cells of a row that are passed over, and how many are given then; `usize::MAX`: all.
     cells: (usize, usize),
     /// Sources must then give other columns too.
@@ -72,44 +89,64 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// What `spec` asks of the rows of `table`; ages are as of `now`.
-    pub(crate) fn new(table: &Table, spec: &ReadSpec, now: Micros) -> Self {
+    /// What `spec` asks of the rows of a table with these rules; ages are as of `now`.
+    pub(crate) fn new(gc: Rules, spec: &ReadSpec, now: Micros) -> Self {
         Self {
-            gc: table.families.iter().map(|f| (f.id, f.gc.clone())).collect(),
+            gc,
             now,
             columns: spec.columns.clone(),
             timestamps: spec.timestamps,
-            cells_per_column: u64::from(spec.cells_per_column),
+            cells_per_column: spec.cells_per_column,
             cells: (spec.cell_offset as usize, if spec.cell_limit == 0 { usize::MAX } else { spec.cell_limit as usize }),
             keep_empty_rows: spec.keep_empty_rows,
         }
     }
 
-    /// Everything of the rows of `table`.
-    pub(crate) fn whole(table: &Table, now: Micros) -> Self {
-        Self::new(table, &ReadSpec { cells_per_column: 0, ..ReadSpec::default() }, now)
+    /// Everything of the rows.
+    pub(crate) fn whole(gc: Rules, now: Micros) -> Self {
+        Self::new(gc, &ReadSpec { cells_per_column: 0, ..ReadSpec::default() }, now)
+    }
+
+    /// How many cells of a column it shows at most, and within which timestamps; `None`: all.
+    pub(crate) fn newest(&self) -> Option<(u32, TimeRange)> {
+        (self.cells_per_column > 0).then_some((self.cells_per_column, self.timestamps))
     }
 
     /// The row at `at`; `None` if nothing asked for is visible.
     pub(crate) fn resolve(&self, row: RawRow, at: Seq) -> Option<Row> {
-        let deletes = Deletes::of(&row.deletes, &row.covers, at);
+        let deletes = &Deletes::of(&row.deletes, &row.covers, at);
+        let (key, raw) = (row.key, row.cells);
         let mut judge = Judge::new(self);
         let (mut offset, limit) = self.cells;
-        let mut cells = Vec::with_capacity(row.cells.len().min(limit));
-        for cell in row.cells {
-            if cell.seq <= at && judge.shows(&cell, &deletes) {
-                if offset > 0 {
-                    offset -= 1;
-                    continue;
-                }
-                if cells.len() == limit {
-                    break;
-                }
-                cells.push(Cell { family: cell.family, qualifier: cell.qualifier, timestamp: cell.timestamp, value: cell.value });
+        let mut cells: Vec<Cell> = Vec::with_capacity(raw.len().min(limit));
+        let mut raw = raw.into_iter().filter(|c| c.seq <= at).peekable();
+        while let Some(cell) = raw.next() {
+            if !judge.shows(&cell, deletes) {
+                continue;
             }
+            let RawCell { family, qualifier, timestamp, mut value, kind, seq } = cell;
+            if kind != CellKind::Value {
+                let mut chain = Chain::new(kind, value);
+                let below = |c: &RawCell| c.family == family && c.qualifier == qualifier && c.timestamp == timestamp;
+                while let Some(next) = raw.next_if(below) {
+                    // A log may hold a mutation twice, and so may the sources.
+                    if next.seq < seq && !deletes.hide(&next) {
+                        chain.push(next.seq, next.kind, next.value);
+                    }
+                }
+                value = chain.value();
+            }
+            if offset > 0 {
+                offset -= 1;
+                continue;
+            }
+            if cells.len() == limit {
+                break;
+            }
+            cells.push(Cell { family, qualifier, timestamp, value });
         }
         let given = !cells.is_empty() || (self.keep_empty_rows && judge.exists);
-        given.then_some(Row { key: row.key, cells })
+        given.then_some(Row { key, cells })
     }
 
     /// The row at `at`, leaving `row` for another look.
@@ -132,7 +169,7 @@ struct Judge<'v> {
     last: Option<Micros>,
     /// Live versions before, and how many were shown.
     newer: u64,
-    shown: u64,
+    shown: u32,
     /// Whether a cell within the timestamps was visible, in whichever column.
     exists: bool,
 }
@@ -143,9 +180,14 @@ impl<'v> Judge<'v> {
     }
 
     fn enter(&mut self, cell: &RawCell) {
-        let same = self.column.as_ref().is_some_and(|(f, q)| *f == cell.family && *q == cell.qualifier);
+        let (family, same) = match &self.column {
+            Some((f, q)) => (*f == cell.family, *f == cell.family && *q == cell.qualifier),
+            None => (false, false),
+        };
         if !same {
-            self.rule = self.view.rule(cell.family);
+            if !family {
+                self.rule = self.view.rule(cell.family);
+            }
             // Without `keep_empty_rows` sources give wanted columns only.
             self.wanted = !self.view.keep_empty_rows || self.view.columns.wants(cell.family, &cell.qualifier);
             (self.last, self.newer, self.shown) = (None, 0, 0);

@@ -2,13 +2,15 @@
 
 use super::RequestId;
 use super::inner::{Inner, Status};
+use super::memory::Reserved;
 use super::numbering::Numbering;
 use super::queue::{Effect, Pending};
-use super::requests::{Answer, Outcome, Results, answered, results};
+use super::requests::{Answer, Results, Told, answered, results};
 use super::staging;
 use super::validate::check_row;
-use crate::format::{LogBody, Remembered, StoredRow};
+use crate::format::{LogBody, Outcome, Prepared, Remembered, StoredRow};
 use crate::log::{Durable, EncodedRecords};
+use crate::memtable::Entry;
 use crate::sync::{lock, read};
 use common::envelope::AsJson;
 use common::ids::Seq;
@@ -20,24 +22,68 @@ use tokio::sync::watch;
 
 /// A request after validation.
 struct Batch {
-    rows: Vec<RowMutation>,
+    rows: Vec<Prepared>,
     /// Rows that were refused, by position among all.
     refused: Vec<(u32, AsJson<Error>)>,
+    /// Bytes of the accepted mutations.
+    bytes: usize,
+    /// Bytes that they will hold in memory at most.
     weight: usize,
 }
 
 /// A numbered batch that the log has.
-struct Numbered {
-    ticket: u64,
-    durable: Durable,
-    answer: Option<watch::Sender<Outcome>>,
-    remembered: Remembered,
-    weight: usize,
+pub(super) struct Numbered {
+    pub(super) ticket: u64,
+    pub(super) durable: Durable,
+    pub(super) answer: Option<watch::Sender<Told>>,
+    pub(super) remembered: Remembered,
+    /// Bytes of its mutations.
+    pub(super) bytes: usize,
 }
 
-enum Step {
+/// What numbering came to.
+pub(super) enum Step {
     New(Numbered),
     Repeated(Answer),
+}
+
+/// Waits until a batch is durable, then lets it take effect. A caller that goes away must not leave a durable write
+/// without effect: what is left is then done by a task.
+pub(super) struct Acknowledge {
+    inner: Arc<Inner>,
+    numbered: Option<Numbered>,
+}
+
+impl Acknowledge {
+    pub(super) fn new(inner: &Arc<Inner>, numbered: Numbered) -> Self {
+        Self { inner: inner.clone(), numbered: Some(numbered) }
+    }
+
+    pub(super) async fn done(mut self) -> Result<Arc<Remembered>> {
+        let durable = match &mut self.numbered {
+            Some(numbered) => outcome((&mut numbered.durable).await),
+            None => Ok(()),
+        };
+        match self.numbered.take() {
+            Some(numbered) => self.inner.acknowledge(numbered, durable),
+            None => Err(Error::internal("a write was acknowledged twice")),
+        }
+    }
+}
+
+impl Drop for Acknowledge {
+    fn drop(&mut self) {
+        let (Some(numbered), Ok(runtime)) = (self.numbered.take(), tokio::runtime::Handle::try_current()) else { return };
+        let rest = Self { inner: self.inner.clone(), numbered: Some(numbered) };
+        runtime.spawn(rest.done());
+    }
+}
+
+fn outcome<T, E>(durable: std::result::Result<Result<T>, E>) -> Result<()> {
+    match durable {
+        Ok(done) => done.map(|_| ()),
+        Err(_) => Err(Error::unavailable("the log has ended: the outcome of the write is unknown")),
+    }
 }
 
 impl Inner {
@@ -45,7 +91,7 @@ impl Inner {
         self.check_open()?;
         self.check_kind(false)?;
         if let Some(answer) = request.and_then(|id| lock(&self.numbering).requests.find(&id)) {
-            return answered(answer).await;
+            return results(&*answered(answer).await?);
         }
         let batch = self.validate(rows)?;
         if batch.rows.is_empty() {
@@ -53,21 +99,17 @@ impl Inner {
         }
         let weight = batch.weight;
         self.admit(weight).await?;
-        let numbered = match self.number(batch, request) {
-            Ok(Step::New(numbered)) => numbered,
-            Ok(Step::Repeated(answer)) => {
-                self.shared.memory.release(weight);
-                return answered(answer).await;
+        let reserved = Reserved::new(&self.shared.memory, weight);
+        match self.number(batch, request)? {
+            Step::New(numbered) => {
+                reserved.keep();
+                results(&*Acknowledge::new(self, numbered).done().await?)
             }
-            Err(e) => {
-                self.shared.memory.release(weight);
-                return Err(e);
+            Step::Repeated(answer) => {
+                drop(reserved);
+                results(&*answered(answer).await?)
             }
-        };
-        // A task of its own: a caller that goes away must not leave a durable write without effect.
-        let this = self.clone();
-        let acknowledged = tokio::spawn(async move { this.acknowledge(numbered).await });
-        acknowledged.await.map_err(|e| Error::internal(format!("a write ended early: {e}")))?
+        }
     }
 
     fn validate(&self, rows: Vec<RowMutation>) -> Result<Batch> {
@@ -77,12 +119,13 @@ impl Inner {
             return Err(Error::invalid(format!("a request with {mutations} changes; at most {most} are allowed")));
         }
         let table = self.table();
-        let mut batch = Batch { rows: Vec::with_capacity(rows.len()), refused: Vec::new(), weight: 0 };
+        let mut batch = Batch { rows: Vec::with_capacity(rows.len()), refused: Vec::new(), bytes: 0, weight: 0 };
         for (i, row) in rows.into_iter().enumerate() {
             match check_row(&row, &self.range, &table) {
                 Ok(()) => {
-                    batch.weight += row.weight();
-                    batch.rows.push(row);
+                    batch.bytes += row.weight();
+                    batch.weight += StoredRow::weight_before(&row.key, &row.mutations);
+                    batch.rows.push(Prepared::new(row));
                 }
                 Err(e) => batch.refused.push((i as u32, AsJson(e))),
             }
@@ -90,7 +133,7 @@ impl Inner {
         Ok(batch)
     }
 
-    async fn admit(&self, weight: usize) -> Result<()> {
+    pub(super) async fn admit(&self, weight: usize) -> Result<()> {
         let memory = &self.shared.memory;
         if memory.used() >= memory.limit() / 2 {
             self.shared.wake.notify_one();
@@ -109,18 +152,20 @@ impl Inner {
         let timestamp = numbering.timestamp(clock.now());
         let first = numbering.next;
         let count = batch.rows.len() as u64;
-        let rows: Vec<_> = batch.rows.into_iter().map(|r| StoredRow::reduce(r, timestamp)).collect();
+        let rows: Vec<_> = batch.rows.into_iter().map(|r| r.finish(timestamp)).collect();
         let total = (count + batch.refused.len() as u64) as u32;
-        let remembered = Remembered { request: request.unwrap_or_default(), first, rows: total, timestamp, refused: batch.refused.clone() };
+        let (refused, outcome) = (batch.refused.clone(), Outcome::Written);
+        let remembered = Remembered { request: request.unwrap_or_default(), first, rows: total, timestamp, refused, outcome };
         let body = LogBody::Write { request, timestamp, refused: batch.refused, rows };
         let record = self.record(first, Seq(first.0 + count - 1), body);
         let encoded = EncodedRecords::one(&record)?;
         let LogBody::Write { rows, .. } = record.body else { return Err(Error::internal("a write is no write")) };
         numbering.next = Seq(first.0 + count);
-        let rows = (first.0..).map(Seq).zip(rows).collect();
-        let (ticket, durable) = self.submit(&mut numbering, encoded, Effect::Write { rows }, batch.weight);
+        let bytes = rows.iter().map(StoredRow::weight).sum();
+        let rows = (first.0..).map(Seq).zip(rows).map(|(seq, row)| Arc::new(Entry { seq, row })).collect();
+        let (ticket, durable) = self.submit(&mut numbering, encoded, Effect::Write { rows, bytes }, batch.weight);
         let answer = request.map(|id| numbering.requests.begin(id, clock.monotonic()));
-        Ok(Step::New(Numbered { ticket, durable, answer, remembered, weight: batch.weight }))
+        Ok(Step::New(Numbered { ticket, durable, answer, remembered, bytes: batch.bytes }))
     }
 
     /// Hands records to the log. Under the numbering lock, so that the log's order is the queue's.
@@ -130,30 +175,34 @@ impl Inner {
         (ticket, self.shared.log.append(records))
     }
 
-    async fn acknowledge(&self, numbered: Numbered) -> Result<Results> {
-        let settled = self.settle(numbered.ticket, numbered.durable).await;
+    fn acknowledge(&self, numbered: Numbered, durable: Result<()>) -> Result<Arc<Remembered>> {
+        let settled = self.settled_as(numbered.ticket, durable);
         let remembered = Arc::new(numbered.remembered);
         if settled.is_ok() {
             let accepted = remembered.rows as usize - remembered.refused.len();
             self.shared.metrics.rows_written.add(accepted as u64);
-            self.shared.metrics.bytes_written.add(numbered.weight as u64);
+            self.shared.metrics.bytes_written.add(numbered.bytes as u64);
         }
         if let Some(answer) = numbered.answer {
             let _ = answer.send(Some(settled.clone().map(|()| remembered.clone())));
         }
-        settled.map(|()| results(&remembered))
+        settled.map(|()| remembered)
     }
 
     /// Waits until an append is durable, then lets it and everything before it take effect.
     pub(super) async fn settle(&self, ticket: u64, durable: Durable) -> Result<()> {
-        let settled = self.settle_queue(ticket, durable).await;
+        self.settled_as(ticket, outcome(durable.await))
+    }
+
+    /// Lets an append that has become durable, and everything before it, take effect.
+    fn settled_as(&self, ticket: u64, durable: Result<()>) -> Result<()> {
+        let settled = self.settle_queue(ticket, durable);
         // Not every effect moves `visible`, but whoever drains waits for all of them.
         self.visible.send_modify(|_| {});
         settled
     }
 
-    async fn settle_queue(&self, ticket: u64, durable: Durable) -> Result<()> {
-        let durable = durable.await.unwrap_or_else(|_| Err(Error::unavailable("the log has ended: the outcome of the write is unknown")));
+    fn settle_queue(&self, ticket: u64, durable: Result<()>) -> Result<()> {
         if let Err(e) = durable {
             self.break_log(ticket, &e);
             return Err(e);
@@ -176,12 +225,15 @@ impl Inner {
     fn take_effect(&self, queue: &mut super::queue::Queue, pending: Pending) {
         let Pending { log_from, effect, reserved, .. } = pending;
         match effect {
-            Effect::Write { rows } => {
-                let last = rows.last().map_or(Seq::ZERO, |(seq, _)| *seq);
-                self.insert(rows, log_from);
-                self.shared.memory.release(reserved);
+            Effect::Write { rows, bytes } => {
+                let last = rows.last().map_or(Seq::ZERO, |entry| entry.seq);
+                // What was reserved goes over to the memtable.
+                self.shared.memory.take(bytes.saturating_sub(reserved));
+                self.state().active.insert_entries(rows, bytes, log_from);
+                self.shared.memory.release(reserved.saturating_sub(bytes));
                 self.visible.send_replace(last);
             }
+            Effect::Note => self.shared.memory.release(reserved),
             Effect::Stage { run, part, rows } => {
                 let replaced = queue.staged.add(run, part, rows, log_from);
                 queue.staged_bytes = queue.staged_bytes + reserved - replaced;
@@ -218,7 +270,7 @@ impl Inner {
 
     fn give_back(&self, pending: &Pending) {
         match &pending.effect {
-            Effect::Write { .. } => self.shared.memory.release(pending.reserved),
+            Effect::Write { .. } | Effect::Note => self.shared.memory.release(pending.reserved),
             Effect::Stage { rows, .. } => self.shared.staged.release(staging::weight(rows)),
             Effect::Apply { .. } | Effect::Drop { .. } => {}
         }

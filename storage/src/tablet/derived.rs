@@ -101,7 +101,7 @@ impl Inner {
         settled.await.map_err(|e| Error::internal(format!("a write ended early: {e}")))?
     }
 
-    async fn wait_visible(&self, version: Seq) -> Result<()> {
+    pub(super) async fn wait_visible(&self, version: Seq) -> Result<()> {
         let mut visible = self.visible.subscribe();
         loop {
             if *visible.borrow_and_update() >= version {

@@ -35,6 +35,7 @@ impl Inner {
         let upto = self.visible();
         self.change_state(|state| {
             if !state.active.is_empty() {
+                state.generation += 1;
                 let table = std::mem::replace(&mut state.active, Memtable::new());
                 state.frozen.push(Frozen { table, upto });
             }

@@ -11,7 +11,7 @@ use crate::compaction::Points;
 use crate::format::{LogBody, LogRecord, SstableName};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
-use crate::read::Sources;
+use crate::read::{Rules, Sources, rules};
 use crate::shared::Shared;
 use crate::sstable::Reader;
 use crate::sync::{lock, read, write};
@@ -34,6 +34,20 @@ pub(super) enum Status {
     Ended(Error),
 }
 
+/// What is known of the table.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) table: Arc<Table>,
+    /// Its GC rules, as reads want them.
+    rules: Rules,
+}
+
+impl From<Arc<Table>> for Known {
+    fn from(table: Arc<Table>) -> Self {
+        Self { rules: rules(&table), table }
+    }
+}
+
 /// A memtable on its way to an SSTable.
 #[derive(Clone, Debug)]
 pub(super) struct Frozen {
@@ -45,6 +59,8 @@ pub(super) struct Frozen {
 /// What reads see; replaced, never changed.
 #[derive(Clone, Debug)]
 pub(super) struct State {
+    /// Counts the memtables that were frozen: who holds a state and the active memtable of the next misses nothing.
+    pub(super) generation: u64,
     pub(super) active: Arc<Memtable>,
     /// Oldest first.
     pub(super) frozen: Vec<Frozen>,
@@ -68,8 +84,12 @@ impl Deref for SstHandle {
 
 impl State {
     pub(super) fn sources(&self) -> Sources<SstHandle> {
-        let memtables = self.frozen.iter().map(|f| f.table.clone()).chain([self.active.clone()]).collect();
-        Sources { memtables, sstables: self.sstables.clone() }
+        Sources { memtables: self.memtables().cloned().collect(), sstables: self.sstables.clone() }
+    }
+
+    /// Oldest first.
+    pub(super) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        self.frozen.iter().map(|f| &f.table).chain([&self.active])
     }
 
     pub(super) fn memtable_bytes(&self) -> usize {
@@ -84,7 +104,7 @@ pub(crate) struct Inner {
     pub(super) range: KeyRange,
     pub(super) epoch: Epoch,
     pub(super) shared: Arc<Shared>,
-    pub(super) table: RwLock<Arc<Table>>,
+    pub(super) table: RwLock<Known>,
     pub(super) status: RwLock<Status>,
     /// Gives seqs and timestamps; held while a batch is encoded and handed to the log, so that log order is seq order.
     pub(super) numbering: Mutex<Numbering>,
@@ -105,7 +125,12 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(super) fn table(&self) -> Arc<Table> {
-        read(&self.table).clone()
+        read(&self.table).table.clone()
+    }
+
+    /// The GC rules of its table.
+    pub(super) fn rules(&self) -> Rules {
+        read(&self.table).rules.clone()
     }
 
     pub(super) fn state(&self) -> Arc<State> {

@@ -2,10 +2,12 @@
 
 mod close;
 mod commit;
+mod conditional;
 mod derived;
 mod flush;
 mod inner;
 mod maintain;
+mod memory;
 mod numbering;
 mod open;
 mod queue;
@@ -25,6 +27,7 @@ use crate::arrow::ScanSpec;
 use crate::sync::write;
 use arrow_array::RecordBatch;
 use common::Result;
+use common::conditional::{CheckAndMutate, Checked, Modified, ReadModifyWrite};
 use common::ids::{Epoch, RunId, Seq, TabletId};
 use common::key::KeyRange;
 use common::row::{Committed, ReadSpec, Row, RowChange, RowMutation};
@@ -119,6 +122,24 @@ impl Tablet {
         self.inner.write(rows, request_id).await
     }
 
+    /// Applies one of two lists of mutations to a row, as its predicate decides on the row as everything numbered before
+    /// leaves it. Answered, also if nothing was written, once all that it saw is durable. `request_id` as in [`Self::write`].
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a wrong request, and as for [`Self::write`].
+    pub async fn check_and_mutate(&self, request: CheckAndMutate, request_id: Option<RequestId>) -> Result<Checked> {
+        self.inner.check_and_mutate(request, request_id).await
+    }
+
+    /// Appends to or increments the newest values of a row's columns, as everything numbered before leaves them.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` if an incremented value is no 8-byte integer, for an overflow and a value that gets too large
+    /// (nothing is written), and as for [`Self::check_and_mutate`].
+    pub async fn read_modify_write(&self, request: ReadModifyWrite, request_id: Option<RequestId>) -> Result<Modified> {
+        self.inner.read_modify_write(request, request_id).await
+    }
+
     /// The newest readable seq; a derived table's applied version.
     #[must_use]
     pub fn visible(&self) -> Seq {
@@ -137,7 +158,16 @@ impl Tablet {
     /// `SnapshotTooOld` below the floor where no point is kept, `FailedPrecondition` above what is visible, `NotMine`, `Fenced`; in the
     /// stream also `Corrupt` and `Unavailable`.
     pub fn read(&self, spec: ReadSpec, at: Seq) -> Result<RowBatches> {
-        self.inner.read(&spec, at)
+        self.inner.read(spec, at)
+    }
+
+    /// Reads one row as of `at`; `None` if nothing of it is asked for and visible. Of `spec` all but ranges, direction and row
+    /// limit counts. Cheaper than [`Self::read`] of one key.
+    ///
+    /// # Errors
+    /// As for [`Self::read`]; `NotMine` also for a key outside the tablet.
+    pub async fn read_row(&self, key: &[u8], spec: &ReadSpec, at: Seq) -> Result<Option<Row>> {
+        self.inner.read_row(key, spec, at).await
     }
 
     /// Scans columns of rows as of `at`; `Seq::MAX`: the newest visible. Batches have the asked columns in the asked
@@ -206,7 +236,7 @@ impl Tablet {
 
     /// Takes a newer schema or GC rules.
     pub fn set_table(&self, table: Arc<Table>) {
-        *write(&self.inner.table) = table;
+        *write(&self.inner.table) = table.into();
     }
 
     /// Flushes everything visible now to SSTables.

@@ -149,13 +149,19 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
     let snapshots = Snapshots::new(config.snapshot_retention, config.change_retention);
     snapshots.set_tail(now, open.pin);
     snapshots.note(now, visible);
-    let state = State { active: Memtable::new(), frozen: Vec::new(), sstables, readable: Points::new(next.points.clone(), next.floor) };
+    let state = State {
+        generation: 0,
+        active: Memtable::new(),
+        frozen: Vec::new(),
+        sstables,
+        readable: Points::new(next.points.clone(), next.floor),
+    };
     Ok(Arc::new(Inner {
         id: open.tablet,
         range: open.range.clone(),
         epoch: open.epoch,
         shared: shared.clone(),
-        table: RwLock::new(open.table.clone()),
+        table: RwLock::new(open.table.clone().into()),
         status: RwLock::new(Status::Open),
         numbering: Mutex::new(Numbering { next: visible.next(), highest, requests, broken: None }),
         queue: Mutex::new(Queue::new(staged, staged_bytes)),

@@ -2,16 +2,33 @@
 
 use super::staging::Staged;
 use crate::format::StoredRow;
+use crate::memtable::{Entry, Versions};
+use bytes::Bytes;
 use common::ids::{RunId, Seq};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque, hash_map};
+use std::sync::Arc;
 
 /// What a durable append does.
 #[derive(Debug)]
 pub(super) enum Effect {
-    Write { rows: Vec<(Seq, StoredRow)> },
-    Stage { run: RunId, part: u32, rows: Vec<StoredRow> },
-    Apply { versions: Vec<(Vec<RunId>, Seq)> },
-    Drop { run: RunId },
+    /// Rows that weigh `bytes` together.
+    Write {
+        rows: Vec<Arc<Entry>>,
+        bytes: usize,
+    },
+    Stage {
+        run: RunId,
+        part: u32,
+        rows: Vec<StoredRow>,
+    },
+    Apply {
+        versions: Vec<(Vec<RunId>, Seq)>,
+    },
+    Drop {
+        run: RunId,
+    },
+    /// Nothing but being remembered.
+    Note,
 }
 
 #[derive(Debug)]
@@ -29,6 +46,9 @@ pub(super) struct Pending {
 pub(super) struct Queue {
     next_ticket: u64,
     pending: VecDeque<Pending>,
+    /// The rows of `pending` by key. Made when a conditional write asks for it, gone once nothing is pending: other writes do
+    /// not pay for it.
+    by_key: Option<HashMap<Bytes, Versions>>,
     pub(super) staged: Staged,
     /// Bytes of `staged` in the budget.
     pub(super) staged_bytes: usize,
@@ -36,7 +56,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(staged: Staged, staged_bytes: usize) -> Self {
-        Self { next_ticket: 0, pending: VecDeque::new(), staged, staged_bytes }
+        Self { next_ticket: 0, pending: VecDeque::new(), by_key: None, staged, staged_bytes }
     }
 
     /// Bytes of staged rows in the budget.
@@ -46,13 +66,38 @@ impl Queue {
 
     pub(super) fn push(&mut self, log_from: u64, effect: Effect, reserved: usize) -> u64 {
         self.next_ticket += 1;
+        if let (Some(index), Effect::Write { rows, .. }) = (&mut self.by_key, &effect) {
+            rows.iter().for_each(|entry| add(index, entry));
+        }
         self.pending.push_back(Pending { ticket: self.next_ticket, log_from, effect, reserved });
         self.next_ticket
     }
 
     /// The oldest append up to `ticket` that has not taken effect. The log is durable in order: all of them are.
     pub(super) fn pop_up_to(&mut self, ticket: u64) -> Option<Pending> {
-        self.pending.pop_front_if(|p| p.ticket <= ticket)
+        let popped = self.pending.pop_front_if(|p| p.ticket <= ticket)?;
+        if self.pending.is_empty() {
+            self.by_key = None;
+        }
+        if let (Some(index), Effect::Write { rows, .. }) = (&mut self.by_key, &popped.effect) {
+            rows.iter().for_each(|entry| remove(index, entry));
+        }
+        Some(popped)
+    }
+
+    /// What is in flight of a row.
+    pub(super) fn in_flight(&mut self, key: &[u8]) -> Option<&Versions> {
+        let pending = &self.pending;
+        let index = self.by_key.get_or_insert_with(|| {
+            let mut index = HashMap::new();
+            for Pending { effect, .. } in pending {
+                if let Effect::Write { rows, .. } = effect {
+                    rows.iter().for_each(|entry| add(&mut index, entry));
+                }
+            }
+            index
+        });
+        index.get(key)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -70,5 +115,20 @@ impl Queue {
     /// The first log segment that something in here needs; `u64::MAX` if nothing does.
     pub(super) fn log_from(&self) -> u64 {
         self.pending.iter().map(|p| p.log_from).min().unwrap_or(u64::MAX).min(self.staged.log_from())
+    }
+}
+
+fn add(index: &mut HashMap<Bytes, Versions>, entry: &Arc<Entry>) {
+    match index.entry(entry.row.key.clone()) {
+        hash_map::Entry::Vacant(place) => {
+            place.insert(Versions::One(entry.clone()));
+        }
+        hash_map::Entry::Occupied(place) => place.into_mut().push(entry.clone()),
+    }
+}
+
+fn remove(index: &mut HashMap<Bytes, Versions>, entry: &Arc<Entry>) {
+    if index.get_mut(&entry.row.key).is_some_and(|versions| versions.remove(entry)) {
+        index.remove(&entry.row.key);
     }
 }

@@ -1,8 +1,8 @@
 //! What a log's records make of a manifest: the same as if they had never been in a memtable that was lost.
 
-use super::requests::{Requests, is_recent};
+use super::requests::{Requests, conditional, is_recent};
 use super::staging::{Staged, weight};
-use crate::format::{LogBody, LogRecord, Manifest, Remembered};
+use crate::format::{LogBody, LogRecord, Manifest, Outcome, Remembered};
 use crate::memtable::Memtable;
 use common::ids::Seq;
 use common::time::{Clock, Micros};
@@ -50,11 +50,22 @@ impl Replayed {
                 self.highest = self.highest.max(timestamp);
                 if let Some(request) = request {
                     let total = (rows.len() + refused.len()) as u32;
-                    self.remembered.push(Remembered { request, first: record.first, rows: total, timestamp, refused });
+                    let outcome = Outcome::Written;
+                    self.remembered.push(Remembered { request, first: record.first, rows: total, timestamp, refused, outcome });
                 }
                 // A batch enters a memtable whole: it is flushed whole or not at all.
                 if above {
                     self.memtable.insert((record.first.0..).map(Seq).zip(rows), segment);
+                    self.visible = record.last;
+                }
+            }
+            LogBody::Conditional { request, timestamp, matched, row } => {
+                self.highest = self.highest.max(timestamp);
+                if let Some(request) = request {
+                    self.remembered.push(conditional(request, record.last, timestamp, matched, row.as_ref()));
+                }
+                if let Some(row) = row.filter(|_| above) {
+                    self.memtable.insert([(record.last, row)], segment);
                     self.visible = record.last;
                 }
             }

@@ -1,7 +1,7 @@
 //! Which requests were answered, and how: a repetition gets the first answer.
 
 use super::RequestId;
-use crate::format::Remembered;
+use crate::format::{Outcome, Remembered, StoredRow};
 use common::envelope::AsJson;
 use common::ids::Seq;
 use common::row::Committed;
@@ -19,17 +19,17 @@ pub(super) const REMEMBER: Duration = Duration::from_secs(60);
 pub(super) type Results = Vec<Result<Committed>>;
 
 /// What an answer is made from: a few bytes, however many rows the request had.
-pub(super) type Outcome = Option<Result<Arc<Remembered>>>;
+pub(super) type Told = Option<Result<Arc<Remembered>>>;
 
 /// An answer that may still be on its way.
-pub(super) type Answer = watch::Receiver<Outcome>;
+pub(super) type Answer = watch::Receiver<Told>;
 
 /// Waits for an answer.
-pub(super) async fn answered(mut answer: Answer) -> Result<Results> {
+pub(super) async fn answered(mut answer: Answer) -> Result<Arc<Remembered>> {
     let lost = || Error::unavailable("the write that this one repeats has ended without an answer: its outcome is unknown");
     let found = answer.wait_for(Option::is_some).await.map_err(|_| lost())?;
     match &*found {
-        Some(Ok(remembered)) => Ok(results(remembered)),
+        Some(Ok(remembered)) => Ok(remembered.clone()),
         Some(Err(e)) => Err(e.clone()),
         None => Err(lost()),
     }
@@ -49,7 +49,7 @@ impl Requests {
     }
 
     /// Remembers a request; the answer goes into what is returned.
-    pub(super) fn begin(&mut self, request: RequestId, now: Duration) -> watch::Sender<Outcome> {
+    pub(super) fn begin(&mut self, request: RequestId, now: Duration) -> watch::Sender<Told> {
         while let Some((_, old)) = self.order.pop_front_if(|(until, _)| *until < now) {
             self.answers.remove(&old);
         }
@@ -65,8 +65,25 @@ impl Requests {
     }
 }
 
-/// One result a row of a request, in order.
-pub(super) fn results(r: &Remembered) -> Results {
+/// What is remembered of a conditional write or read-modify-write whose mutation, if any, has this seq.
+pub(super) fn conditional(request: RequestId, seq: Seq, timestamp: Micros, matched: Option<bool>, row: Option<&StoredRow>) -> Remembered {
+    let outcome = match matched {
+        Some(matched) => Outcome::Checked(matched),
+        None => Outcome::Modified(row.map_or_else(Vec::new, |row| row.cells.clone())),
+    };
+    Remembered { request, first: seq, rows: u32::from(row.is_some()), timestamp, refused: Vec::new(), outcome }
+}
+
+/// The answer to a request whose id was given to a request of another kind before.
+pub(super) fn mistaken() -> Error {
+    Error::invalid("the request id was given to a request of another kind: choose a new one for each request")
+}
+
+/// One result a row of a write, in order.
+pub(super) fn results(r: &Remembered) -> Result<Results> {
+    if r.outcome != Outcome::Written {
+        return Err(mistaken());
+    }
     let mut refused = r.refused.iter().peekable();
     let mut next = r.first;
     let row = |i: u32| {
@@ -77,7 +94,7 @@ pub(super) fn results(r: &Remembered) -> Results {
         next = Seq(next.0 + 1);
         Ok(committed)
     };
-    (0..r.rows).map(row).collect()
+    Ok((0..r.rows).map(row).collect())
 }
 
 /// Whether a request with this timestamp is still worth remembering.
@@ -102,8 +119,8 @@ mod tests {
     #[test]
     fn results_keep_the_places_of_refused_rows() {
         let refused = vec![(1, AsJson(Error::invalid("no")))];
-        let r = Remembered { request: [0; 16], first: Seq(7), rows: 3, timestamp: Micros(1), refused };
-        let seqs: Vec<_> = results(&r).into_iter().map(|r| r.map(|c| c.seq.0).ok()).collect();
+        let r = Remembered { request: [0; 16], first: Seq(7), rows: 3, timestamp: Micros(1), refused, outcome: Outcome::Written };
+        let seqs: Vec<_> = results(&r).unwrap().into_iter().map(|r| r.map(|c| c.seq.0).ok()).collect();
         assert_eq!(seqs, [Some(7), None, Some(8)]);
     }
 }

@@ -95,6 +95,13 @@ pub(crate) struct SnapshotGuard {
     at: Seq,
 }
 
+impl SnapshotGuard {
+    /// The state that it holds.
+    pub(crate) fn at(&self) -> Seq {
+        self.at
+    }
+}
+
 impl Drop for SnapshotGuard {
     fn drop(&mut self) {
         let mut inner = lock(&self.snapshots.inner);

@@ -2,7 +2,7 @@
 //! version number, a reader for both, and a further golden file.
 
 use crate::format::{
-    CellKind, LogBody, LogName, LogRecord, Manifest, Remembered, Slice, SliceKey, SstableName, SstableRef, StagedRef, StoredRow,
+    CellKind, LogBody, LogName, LogRecord, Manifest, Outcome, Remembered, Slice, SliceKey, SstableName, SstableRef, StagedRef, StoredRow,
 };
 use crate::raw::{RawCell, RawDelete, RawRow};
 use bytes::Bytes;
@@ -48,14 +48,19 @@ fn row() -> StoredRow {
 fn records() -> Vec<LogRecord> {
     let (timestamp, refused) = (Micros(1_700_000_000_000_000), vec![(1, AsJson(common::Error::invalid("no")))]);
     let record = |first, last, body| LogRecord { tablet: TabletId(9), epoch: Epoch(4), first: Seq(first), last: Seq(last), body };
-    let remembered = Remembered { request: [1; 16], first: Seq(11), rows: 2, timestamp, refused: refused.clone() };
+    let remembered =
+        Remembered { request: [1; 16], first: Seq(11), rows: 2, timestamp, refused: refused.clone(), outcome: Outcome::Written };
+    let modified = Remembered { outcome: Outcome::Modified(row().cells), refused: Vec::new(), rows: 1, ..remembered.clone() };
+    let conditional = |matched, row| LogBody::Conditional { request: Some([2; 16]), timestamp, matched, row };
     vec![
         record(11, 11, LogBody::Write { request: Some([1; 16]), timestamp, refused, rows: vec![row()] }),
         record(0, 0, LogBody::Stage { run: RunId(5), part: 2, timestamp, rows: vec![row()] }),
         record(12, 12, LogBody::Apply { runs: vec![RunId(5)] }),
         record(0, 0, LogBody::DropStaged { run: RunId(6) }),
         record(0, 0, LogBody::ClosedTablet),
-        record(0, 0, LogBody::Requests(vec![remembered])),
+        record(0, 0, LogBody::Requests(vec![remembered, modified])),
+        record(13, 13, conditional(None, Some(row()))),
+        record(0, 0, conditional(Some(true), None)),
     ]
 }
 

@@ -4,6 +4,7 @@ mod arrow;
 mod clones;
 mod commit;
 mod compaction;
+mod conditional;
 mod damage;
 mod derived;
 mod faults;

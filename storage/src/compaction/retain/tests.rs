@@ -127,7 +127,7 @@ proptest! {
         merges in prop::collection::vec((prop::collection::vec(any::<bool>(), 5), 0u64..42, prop::collection::vec(0u64..42, 0..5)), 1..5),
     ) {
         let (table, mut sources) = (table(), sources(&history, 5));
-        let view = View::whole(&table, NOW);
+        let view = View::whole(crate::read::rules(&table), NOW);
         let original = sources.clone();
         let mut points = Points::default();
         for (chosen, floor, pins) in merges {

@@ -1,0 +1,83 @@
+//! One row: looked up in each source, judged once. Neither streams nor merges.
+
+use super::merge::{clip, overlaps};
+use super::resolve::Deletes;
+use crate::memtable::{Memtable, Newest, Versions};
+use crate::raw::{RawCell, RawRow, Scan};
+use crate::sstable::{BlockCursor, Reader, Section};
+use bytes::Bytes;
+use common::Result;
+use common::ids::{FamilyId, Seq};
+use common::key::KeyRange;
+use common::time::{Micros, TimeRange};
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// What SSTables hold of a row; `scan` says what is wanted of it, its ranges do not count.
+pub(crate) async fn stored<R>(sstables: &[R], key: &[u8], scan: &Scan) -> Result<RawRow>
+where
+    R: Deref<Target = Reader> + Clone,
+{
+    let mut row = RawRow::default();
+    let mut single: Option<Arc<Scan>> = None;
+    for table in sstables {
+        let p = table.properties();
+        if !overlaps(Some(p.seqs), scan) || !table.range().contains(key) {
+            continue;
+        }
+        let within = |keys: &Option<(Bytes, Bytes)>| keys.as_ref().is_some_and(|(first, last)| first <= key && key <= last);
+        let wanted = [(Section::Deletes, within(&p.delete_keys)), (Section::Cells, within(&p.keys) && table.may_contain(key))];
+        for (section, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
+            let single = single.get_or_insert_with(|| Arc::new(Scan { ranges: vec![KeyRange::single(key)], ..scan.clone() }));
+            let mut cursor = BlockCursor::new(table.clone(), section, clip(single, table.range()));
+            if let Some(found) = cursor.next().await? {
+                row.join(found);
+            }
+        }
+    }
+    Ok(row)
+}
+
+/// Adds what memtables, and `in_flight` above them, hold of a row. `newest`: of each column only so many cells within these
+/// timestamps are needed, at least 1.
+pub(crate) fn with_memory<'a>(
+    mut row: RawRow,
+    key: &[u8],
+    tables: impl Iterator<Item = &'a Arc<Memtable>>,
+    in_flight: Option<&Versions>,
+    scan: &Scan,
+    newest: Option<(u32, TimeRange)>,
+) -> RawRow {
+    let mut parts = usize::from(!row.cells.is_empty());
+    let mut take = |versions: &Versions| {
+        versions.highest_deletes(scan.at, &mut row.deletes);
+        let hot = matches!(versions, Versions::Many(_));
+        if !hot {
+            versions.cells(scan, None, &mut row.cells);
+            parts += 1;
+        }
+        hot
+    };
+    let hot_flight = in_flight.filter(|versions| take(versions));
+    // A hot row gives its newest cells only: for that the deletes of all sources must be known.
+    let hot: Vec<_> = tables.filter(|t| overlaps(t.seqs(), scan) && t.row(key, &mut take) == Some(true)).collect();
+    if !hot.is_empty() || hot_flight.is_some() {
+        let mut cells: Vec<RawCell> = Vec::new();
+        {
+            let deletes = Deletes::of(&row.deletes, &row.covers, scan.at);
+            let hides = |family: FamilyId, qualifier: &Bytes, at: Micros, seq: Seq| deletes.hides(family, qualifier, at, seq);
+            let newest = newest.map(|(cells, timestamps)| Newest { cells, timestamps, hides: &hides });
+            let newest = newest.as_ref();
+            hot_flight.into_iter().for_each(|versions| versions.cells(scan, newest, &mut cells));
+            for table in &hot {
+                table.row(key, |versions| versions.cells(scan, newest, &mut cells));
+            }
+        }
+        parts += hot.len() + usize::from(hot_flight.is_some());
+        row.cells.append(&mut cells);
+    }
+    if parts > 1 {
+        row.cells.sort_by(RawCell::order);
+    }
+    row
+}
