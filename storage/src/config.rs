@@ -43,8 +43,43 @@ pub struct EngineConfig {
     pub write_patience: Duration,
     /// Who else holds SSTables. The default holds nothing: no snapshots, clones and splits can then be made.
     pub pins: Arc<dyn ObjectPins>,
+    /// How SSTables are compacted.
+    pub compaction: CompactionConfig,
     /// Whether flushes and compactions start by themselves.
     pub background: bool,
+}
+
+/// How an engine compacts; which SSTables is the table's choice.
+#[derive(Clone, Debug)]
+pub struct CompactionConfig {
+    /// Compactions at once over all tablets, each on a thread of its own. More: they keep up with more writes, and take
+    /// more from reads. Default: half of the processors, at least one.
+    pub concurrent: usize,
+    /// Bytes of rows, before encoding, that all compactions together merge a second: it bounds what they read, write
+    /// and compute. Less: reads and writes are disturbed less, until compaction falls behind and writes are slowed.
+    pub bytes_per_second: u64,
+    /// Bytes that may be merged at once after a pause.
+    pub burst_bytes: u64,
+    /// Bytes at which leveled compaction closes an SSTable, at most: it cuts finer where memtables are small. Less: smaller steps and less rewriting, more objects.
+    pub file_bytes: u64,
+    /// SSTables of level 0 in one slice above which writes are slowed. More: reads look into more SSTables.
+    pub level0_slow: usize,
+    /// SSTables of level 0 in one slice at which writes are refused.
+    pub level0_stop: usize,
+}
+
+impl Default for CompactionConfig {
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            concurrent: (processors / 2).max(1),
+            bytes_per_second: 400 << 20,
+            burst_bytes: 256 << 20,
+            file_bytes: 64 << 20,
+            level0_slow: 20,
+            level0_stop: 40,
+        }
+    }
 }
 
 impl EngineConfig {
@@ -67,6 +102,7 @@ impl EngineConfig {
             change_retention: Duration::from_secs(7 * 86_400),
             write_patience: Duration::from_secs(1),
             pins: Arc::new(NothingPinned),
+            compaction: CompactionConfig::default(),
             background: true,
         }
     }

@@ -24,12 +24,13 @@ pub mod procedures;
 mod raw;
 mod read;
 mod shared;
+mod slice;
 mod sstable;
 mod sync;
 mod tablet;
 
 pub use arrow::ScanSpec;
-pub use config::EngineConfig;
+pub use config::{CompactionConfig, EngineConfig};
 pub use engine::Engine;
 pub use failpoints::FAILPOINTS;
 pub use metrics::MetricsSnapshot;

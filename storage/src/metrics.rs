@@ -47,14 +47,42 @@ counters! {
     cache_misses,
     /// Memtables flushed.
     flushes,
+    /// Bytes of SSTables that flushes put.
+    flush_bytes_written,
     /// Compactions done.
     compactions,
-    /// Bytes that compactions read.
+    /// Of these, by their strategy's sizes and levels.
+    compactions_for_size,
+    /// To join slices that have become old.
+    compactions_for_slices,
+    /// Because much was deletes.
+    compactions_for_deletes,
+    /// Because much was too old.
+    compactions_for_age,
+    /// Because someone asked.
+    compactions_on_demand,
+    /// Bytes of SSTables that compactions read.
     compaction_bytes_read,
+    /// Bytes of SSTables that compactions put.
+    compaction_bytes_written,
+    /// SSTables left out without reading them: no reader could see anything of them.
+    sstables_dropped_whole,
+    /// SSTables put on another level without reading them.
+    sstables_moved,
+    /// Writes that waited because compaction was behind.
+    writes_delayed,
     /// Writes refused for load.
     writes_refused,
     /// Stored data that failed its checksum or did not decode.
     checksum_errors,
+}
+
+impl MetricsSnapshot {
+    /// How often each flushed byte was written to SSTables so far; 0 before the first flush. The log is counted apart.
+    #[must_use]
+    pub fn write_amplification(&self) -> f64 {
+        if self.flush_bytes_written == 0 { 0.0 } else { self.sstable_bytes_written as f64 / self.flush_bytes_written as f64 }
+    }
 }
 
 /// A number that only grows.

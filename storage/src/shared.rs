@@ -1,6 +1,7 @@
 //! What all tablets of an engine share.
 
 use crate::EngineConfig;
+use crate::compaction::{Pace, Pool};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::sstable::ReaderContext;
@@ -29,6 +30,10 @@ pub(crate) struct Shared {
     pub(crate) master_time: AtomicI64,
     /// Compactions at once.
     pub(crate) compactions: Semaphore,
+    /// How fast they may go.
+    pub(crate) pace: Pace,
+    /// Where flushes and compactions run.
+    pub(crate) pool: Pool,
     /// SSTables that a tablet here has given up.
     pub(crate) graveyard: mpsc::UnboundedSender<Retired>,
 }

@@ -1,11 +1,17 @@
 //! Compaction: which SSTables to merge is a pure choice, what of each row stays is a pure rule, a worker does it.
 
+mod outputs;
+mod pace;
 mod points;
+mod pool;
 mod retain;
 mod strategy;
 mod worker;
 
+pub(crate) use outputs::{Names, Output, Target};
+pub(crate) use pace::Pace;
 pub(crate) use points::Points;
-pub(crate) use retain::{Below, Retention};
-pub(crate) use strategy::{Choice, SizeTiered};
+pub(crate) use pool::Pool;
+pub(crate) use retain::{AGE_SLACK, Below, Retention};
+pub(crate) use strategy::{Choice, MAX_SLICES, Merging, Situation, Strategy, Trigger, keys_meet, months_until};
 pub(crate) use worker::merge;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Clocks of servers may differ and a read keeps its `now`: removal by age is this late.
-const AGE_SLACK: Duration = Duration::from_secs(600);
+pub(crate) const AGE_SLACK: Duration = Duration::from_secs(600);
 
 /// The lowest seq that SSTables or memtables outside the merge may have for a row key; `Seq::MAX`: they have none.
 pub(crate) type Below = Arc<dyn Fn(&[u8]) -> Seq + Send + Sync>;

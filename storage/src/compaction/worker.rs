@@ -1,14 +1,14 @@
-//! Merging SSTables into one.
+//! Merging sources into SSTables.
 
+use super::outputs::{Output, Outputs, Target};
+use super::pace::Pace;
 use super::retain::Retention;
-use crate::format::SstableName;
 use crate::raw::Scan;
 use crate::read::{Merge, Sources};
-use crate::sstable::{Finished, Reader, Writer};
+use crate::sstable::Reader;
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
-use common::store::SharedStore;
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -16,22 +16,20 @@ use std::sync::Arc;
 /// Rows after which other tasks get their turn.
 const YIELD_ROWS: usize = 256;
 
-/// Writes what `retention` keeps of all `sources` within `range` to a new SSTable; `None` if nothing stays.
-/// Without a retention everything stays.
+/// Writes what `retention` keeps of all `sources` to new SSTables, none if nothing stays. Without a retention everything
+/// stays. `pace`: how fast, `None` as fast as it goes.
 pub(crate) async fn merge<R: Deref<Target = Reader> + Clone + Debug>(
-    store: SharedStore,
     sources: &Sources<R>,
-    range: KeyRange,
     retention: Option<&Retention>,
-    (name, block_bytes): (SstableName, usize),
-) -> Result<Option<Finished>> {
-    let scan = Arc::new(Scan { fill_cache: false, ..Scan::all(vec![range], Seq::MAX) });
-    let mut writer = Writer::new(store, name, block_bytes);
-    match copy(&mut Merge::new(sources, &scan), retention, &mut writer).await {
-        Ok(()) if writer.is_empty() => Ok(None),
-        Ok(()) => writer.finish().await.map(Some),
+    target: Target,
+    pace: Option<&Pace>,
+) -> Result<Vec<Output>> {
+    let scan = Arc::new(Scan { fill_cache: false, ..Scan::all(vec![KeyRange::ALL], Seq::MAX) });
+    let mut outputs = Outputs::new(target);
+    match copy(&mut Merge::new(sources, &scan), retention, &mut outputs, pace).await {
+        Ok(()) => outputs.finish().await,
         Err(e) => {
-            writer.abort().await;
+            outputs.abort().await;
             Err(e)
         }
     }
@@ -40,20 +38,25 @@ pub(crate) async fn merge<R: Deref<Target = Reader> + Clone + Debug>(
 async fn copy<R: Deref<Target = Reader> + Clone + Debug>(
     merge: &mut Merge<R>,
     retention: Option<&Retention>,
-    writer: &mut Writer,
+    outputs: &mut Outputs,
+    pace: Option<&Pace>,
 ) -> Result<()> {
-    let mut rows = 0usize;
+    let (mut rows, mut bytes) = (0usize, 0usize);
     while let Some(row) = merge.next().await? {
+        bytes += row.bytes();
         let row = match retention {
             Some(rule) => rule.apply(row),
             None => row,
         };
         if !row.is_empty() {
-            writer.add(&row).await?;
+            outputs.add(row).await?;
         }
         rows += 1;
         if rows.is_multiple_of(YIELD_ROWS) {
-            tokio::task::yield_now().await;
+            match pace {
+                Some(pace) => pace.spend(std::mem::take(&mut bytes)).await,
+                None => tokio::task::yield_now().await,
+            }
         }
     }
     Ok(())

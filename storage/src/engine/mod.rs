@@ -4,6 +4,7 @@ mod dead_logs;
 mod graveyard;
 mod maintenance;
 
+use crate::compaction::{Pace, Pool};
 use crate::format::LogName;
 use crate::log::{DiskLog, DiskLogConfig};
 use crate::metrics::Metrics;
@@ -22,9 +23,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
-
-/// Compactions that run at once: they share processors with reads and writes.
-const COMPACTIONS: usize = 1;
 
 /// A tablet's place here.
 #[derive(Clone, Debug)]
@@ -66,7 +64,10 @@ impl Engine {
             staged: Budget::new("staged rows of unpublished runs", config.staged_bytes),
             wake: Notify::new(),
             master_time: AtomicI64::new(i64::MAX),
-            compactions: Semaphore::new(COMPACTIONS),
+            compactions: Semaphore::new(config.compaction.concurrent.max(1)),
+            pace: Pace::new(config.compaction.bytes_per_second, config.compaction.burst_bytes),
+            // One more, so that a flush need not wait for compactions.
+            pool: Pool::new(config.compaction.concurrent.max(1) + 1)?,
             graveyard,
             config,
         });

@@ -95,6 +95,14 @@ impl SstableRef {
             (a, b) => a.clone().or_else(|| b.clone()),
         }
     }
+
+    /// Whether a cell or delete inside may be of this row key.
+    pub(crate) fn may_have(&self, key: &[u8]) -> bool {
+        let within =
+            |keys: &Option<(Bytes, Bytes)>| keys.as_ref().is_some_and(|(first, last)| first.as_ref() <= key && key <= last.as_ref());
+        self.range.contains(key)
+            && (within(&self.keys) || within(&self.delete_keys) || self.range_deletes.as_ref().is_some_and(|r| r.contains(key)))
+    }
 }
 
 /// A run's staged rows.

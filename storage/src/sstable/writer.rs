@@ -71,9 +71,9 @@ impl Writer {
         }
     }
 
-    /// Whether nothing was added.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.properties.puts == 0 && self.properties.deletes == 0
+    /// Bytes written so far, without what waits for a block to be full.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.upload.offset()
     }
 
     /// Adds a row; keys must rise, cells be in order.

@@ -15,7 +15,7 @@ impl Inner {
         }
         self.drain().await;
         self.flush().await?;
-        let _compacting = self.compacting.lock().await;
+        let _compacting = self.compacting.write().await;
         if lock(&self.numbering).broken.is_none() {
             let record = self.record(Seq::ZERO, Seq::ZERO, LogBody::ClosedTablet);
             self.shared.log.append(EncodedRecords::one(&record)?).await.map_err(|_| Error::unavailable("the log has ended"))??;

@@ -138,6 +138,7 @@ impl Inner {
         if memory.used() >= memory.limit() / 2 {
             self.shared.wake.notify_one();
         }
+        self.admit_backlog().await?;
         memory.admit(weight, self.shared.config.write_patience).await.inspect_err(|_| self.shared.metrics.writes_refused.add(1))
     }
 

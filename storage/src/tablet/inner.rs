@@ -1,14 +1,14 @@
 //! A tablet's state, and who may change what.
 //!
 //! Locks are taken in this order and none is held across an await: `numbering`, `queue`, `state`. The async
-//! mutexes `flushing`, `compacting`, `manifest` are taken in this order, before any of the others.
+//! locks `flushing`, `compacting`, `manifest` are taken in this order, before any of the others.
 
 use super::numbering::Numbering;
 use super::queue::Queue;
 use super::snapshots::Snapshots;
 use super::sst::Sst;
 use crate::compaction::Points;
-use crate::format::{LogBody, LogRecord, SstableName};
+use crate::format::{LogBody, LogRecord, SliceKey};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
 use crate::read::{Rules, Sources, rules};
@@ -19,8 +19,9 @@ use common::ids::{Epoch, Seq, TabletId};
 use common::key::KeyRange;
 use common::schema::{Table, TableKind};
 use common::{Error, Result};
+use std::collections::HashSet;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -64,7 +65,7 @@ pub(super) struct State {
     pub(super) active: Arc<Memtable>,
     /// Oldest first.
     pub(super) frozen: Vec<Frozen>,
-    /// Oldest seqs first.
+    /// In any order.
     pub(super) sstables: Vec<SstHandle>,
     /// Which seqs can be read.
     pub(super) readable: Points,
@@ -114,9 +115,16 @@ pub(crate) struct Inner {
     pub(super) visible: watch::Sender<Seq>,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) flushing: tokio::sync::Mutex<()>,
-    pub(super) compacting: tokio::sync::Mutex<()>,
+    /// Shared by compactions of single slices; whoever needs all of them at rest holds it alone.
+    pub(super) compacting: tokio::sync::RwLock<()>,
+    /// Slice keys with a compaction under way. Held for set operations, and while the next one is chosen.
+    pub(super) compacted: Mutex<HashSet<SliceKey>>,
+    /// Background tasks that compact it.
+    pub(super) compactors: AtomicUsize,
+    /// SSTables of level 0 in the slice that has the most.
+    pub(super) level0: AtomicUsize,
     pub(super) manifest: tokio::sync::Mutex<ManifestStore>,
-    pub(super) next_sstable: AtomicU64,
+    pub(super) next_sstable: Arc<AtomicU64>,
     /// `log_from` of the newest manifest put: the log is kept from there.
     pub(super) log_from: AtomicU64,
     /// Whether a maintenance task works on it.
@@ -201,9 +209,5 @@ impl Inner {
 
     pub(super) fn record(&self, first: Seq, last: Seq, body: LogBody) -> LogRecord {
         LogRecord { tablet: self.id, epoch: self.epoch, first, last, body }
-    }
-
-    pub(super) fn new_sstable(&self) -> SstableName {
-        SstableName { home: self.id, epoch: self.epoch, number: self.next_sstable.fetch_add(1, Ordering::AcqRel) }
     }
 }

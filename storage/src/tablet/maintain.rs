@@ -35,14 +35,10 @@ impl Inner {
             let flushed = this.flush().await;
             this.busy.store(false, Ordering::Release);
             this.shared.wake.notify_one();
-            let done = match flushed {
-                Ok(()) => this.compact_as_chosen().await,
-                Err(e) => Err(e),
-            };
-            if let Err(e) = done
-                && !this.has_ended()
-            {
-                tracing::warn!(tablet = %this.id, error = %e, "flush or compaction failed; it is tried again");
+            match flushed {
+                Ok(()) => this.compact_in_background(),
+                Err(e) if !this.has_ended() => tracing::warn!(tablet = %this.id, error = %e, "a flush failed; it is tried again"),
+                Err(_) => {}
             }
         });
     }

@@ -1,7 +1,9 @@
 //! One tablet: the handle that everyone holds, and what it does.
 
+mod backlog;
 mod close;
 mod commit;
+mod compact;
 mod conditional;
 mod derived;
 mod flush;
@@ -68,6 +70,8 @@ pub struct TabletStats {
     pub memtable_bytes: u64,
     /// Live SSTables.
     pub sstables: usize,
+    /// SSTables that were flushed and not compacted yet, in the slice that has the most: writers are slowed by them.
+    pub level0_files: usize,
     /// Rows as estimated from properties and memtables; an upper bound.
     pub row_estimate: u64,
 }

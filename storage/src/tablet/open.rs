@@ -15,7 +15,7 @@ use super::queue::Queue;
 use super::replay::Replayed;
 use super::snapshots::Snapshots;
 use super::sst::{Sst, reference};
-use crate::compaction::{self, Points};
+use crate::compaction::{self, Names, Points, Target};
 use crate::format::{LogBody, LogName, LogRecord, Manifest, SstableName, SstableRef};
 use crate::log::EncodedRecords;
 use crate::manifest::ManifestStore;
@@ -23,11 +23,11 @@ use crate::memtable::Memtable;
 use crate::procedures::{self, Referrer};
 use crate::read::Sources;
 use crate::shared::Shared;
+use crate::slice::Slicer;
 use common::ids::{Epoch, Seq, TabletId};
-use common::key::KeyRange;
 use common::time::Micros;
 use common::{Error, Result};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -121,9 +121,8 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
     }
     staged.moved_to(next.log_from);
     next.staged = staged.references();
-    if let Some(entry) = flush(shared, open, &memtable, &mut next.next_sstable).await? {
-        next.sstables.push(entry);
-    }
+    let flushed = flush(shared, open, &memtable, &mut next).await?;
+    next.sstables.extend(flushed);
     let record = |body| LogRecord { tablet: open.tablet, epoch: open.epoch, first: Seq::ZERO, last: Seq::ZERO, body };
     let mut copied = EncodedRecords::default();
     for (run, part, rows) in staged.parts() {
@@ -156,7 +155,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         sstables,
         readable: Points::new(next.points.clone(), next.floor),
     };
-    Ok(Arc::new(Inner {
+    let inner = Arc::new(Inner {
         id: open.tablet,
         range: open.range.clone(),
         epoch: open.epoch,
@@ -169,25 +168,40 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         visible: watch::Sender::new(visible),
         snapshots,
         flushing: tokio::sync::Mutex::default(),
-        compacting: tokio::sync::Mutex::default(),
-        next_sstable: AtomicU64::new(next.next_sstable),
+        compacting: tokio::sync::RwLock::default(),
+        compacted: Mutex::default(),
+        compactors: AtomicUsize::new(0),
+        level0: AtomicUsize::new(0),
+        next_sstable: Arc::new(AtomicU64::new(next.next_sstable)),
         log_from: AtomicU64::new(next.log_from),
         manifest: tokio::sync::Mutex::new(manifest),
         busy: AtomicBool::new(false),
-    }))
+    });
+    inner.note_backlog();
+    Ok(inner)
 }
 
-async fn flush(shared: &Shared, open: &TabletOpen, table: &Arc<Memtable>, next_number: &mut u64) -> Result<Option<SstableRef>> {
+/// Writes what was replayed; counts the names on.
+async fn flush(shared: &Arc<Shared>, open: &TabletOpen, table: &Arc<Memtable>, next: &mut Manifest) -> Result<Vec<SstableRef>> {
     if table.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let name = SstableName { home: open.tablet, epoch: open.epoch, number: *next_number };
-    *next_number += 1;
-    let sources: Sources<SstHandle> = Sources { memtables: vec![table.clone()], sstables: Vec::new() };
+    let (home, epoch) = (open.tablet, open.epoch);
+    let number = Arc::new(AtomicU64::new(next.next_sstable));
+    let counter = number.clone();
+    let names: Names = Arc::new(move || SstableName { home, epoch, number: counter.fetch_add(1, Ordering::AcqRel) });
+    let days_from = compaction::months_until(next.sstables.iter().map(|s| &s.slice));
+    let slicer = Slicer::new(&open.table, shared.config.clock.now(), days_from);
     let (store, block_bytes) = (shared.config.store.clone(), shared.config.block_bytes);
-    let made = compaction::merge(store, &sources, KeyRange::ALL, None, (name, block_bytes)).await?;
+    let target = Target { store, block_bytes, names, slicer, file_bytes: u64::MAX };
+    let sources: Sources<SstHandle> = Sources { memtables: vec![table.clone()], sstables: Vec::new() };
+    let made = shared.pool.run(async move { compaction::merge(&sources, None, target, None).await }).await?;
+    next.next_sstable = number.load(Ordering::Acquire);
+    let bytes = made.iter().map(|o| o.finished.size).sum();
     shared.metrics.flushes.add(1);
-    Ok(made.map(|finished| reference(&finished, 0, &open.range, open.table.families.iter().map(|f| f.id).collect())))
+    shared.metrics.flush_bytes_written.add(bytes);
+    shared.metrics.sstable_bytes_written.add(bytes);
+    Ok(made.iter().map(|output| reference(output, 0, &open.range)).collect())
 }
 
 async fn open_sstables(shared: &Shared, entries: &[SstableRef]) -> Result<Vec<SstHandle>> {

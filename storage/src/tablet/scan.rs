@@ -178,6 +178,7 @@ impl Inner {
             stored_bytes: sstables.iter().map(|s| s.0.entry.size).sum(),
             memtable_bytes: state.memtable_bytes() as u64,
             sstables: sstables.len(),
+            level0_files: self.level0_files(),
             row_estimate: sstables.iter().map(|s| s.0.entry.rows).sum::<u64>() + in_memory as u64,
         }
     }

@@ -1,11 +1,13 @@
 //! An SSTable as a tablet holds it: buried once its manifest no longer names it and no reader holds it.
 
-use crate::format::{SliceKey, SstableName, SstableRef};
-use crate::sstable::{Finished, Reader};
+use crate::compaction::Output;
+use crate::format::{SstableName, SstableRef};
+use crate::sstable::Reader;
 use common::Result;
-use common::ids::{Epoch, FamilyId, TabletId};
+use common::ids::{Epoch, TabletId};
 use common::key::KeyRange;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
@@ -15,7 +17,9 @@ use crate::shared::Shared;
 #[derive(Debug)]
 pub(crate) struct Sst {
     reader: Reader,
+    /// As it was opened; its level may have changed.
     pub(crate) entry: SstableRef,
+    level: AtomicU32,
     retired_by: OnceLock<(TabletId, Epoch)>,
     graveyard: mpsc::UnboundedSender<Retired>,
 }
@@ -35,7 +39,22 @@ impl Sst {
     /// Opens a live SSTable.
     pub(crate) async fn open(shared: &Shared, entry: SstableRef) -> Result<Arc<Self>> {
         let reader = Reader::open(shared.reader.clone(), entry.name, entry.size, entry.range.clone()).await?;
-        Ok(Arc::new(Self { reader, entry, retired_by: OnceLock::new(), graveyard: shared.graveyard.clone() }))
+        let level = AtomicU32::new(entry.level);
+        Ok(Arc::new(Self { reader, entry, level, retired_by: OnceLock::new(), graveyard: shared.graveyard.clone() }))
+    }
+
+    /// What the newest manifest says of it.
+    pub(crate) fn current(&self) -> SstableRef {
+        SstableRef { level: self.level(), ..self.entry.clone() }
+    }
+
+    pub(crate) fn level(&self) -> u32 {
+        self.level.load(Ordering::Acquire)
+    }
+
+    /// A manifest has put it on another level.
+    pub(crate) fn move_to(&self, level: u32) {
+        self.level.store(level, Ordering::Release);
     }
 
     /// The tablet's manifest no longer names it: its last reader sends it to the graveyard.
@@ -61,14 +80,14 @@ impl Drop for Sst {
     }
 }
 
-/// What the manifest says of a new SSTable with cells of these families.
-pub(crate) fn reference(finished: &Finished, level: u32, range: &KeyRange, families: Vec<FamilyId>) -> SstableRef {
-    let p = &finished.properties;
+/// What the manifest says of a new SSTable.
+pub(crate) fn reference(output: &Output, level: u32, range: &KeyRange) -> SstableRef {
+    let (finished, p) = (&output.finished, &output.finished.properties);
     SstableRef {
         name: finished.name,
         level,
-        slice: SliceKey::default(),
-        families,
+        slice: output.slice,
+        families: output.families.clone(),
         range: range.clone(),
         keys: p.keys.clone(),
         delete_keys: p.delete_keys.clone(),
@@ -76,7 +95,7 @@ pub(crate) fn reference(finished: &Finished, level: u32, range: &KeyRange, famil
         seqs: p.seqs,
         delete_seqs: (p.deletes > 0).then_some(p.seqs),
         timestamps: p.timestamps,
-        event_times: p.event_times,
+        event_times: output.event_times,
         size: finished.size,
         rows: p.rows,
         puts: p.puts,

@@ -1,0 +1,133 @@
+//! The SSTables that a flush or a compaction writes: one series of them for each slice that its rows lie in.
+
+use crate::format::{Slice, SliceKey, SstableName};
+use crate::raw::RawRow;
+use crate::slice::{Parts, Slicer};
+use crate::sstable::{Finished, Writer};
+use common::Result;
+use common::ids::FamilyId;
+use common::store::SharedStore;
+use common::time::Micros;
+use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Slices that are open at once; rows of further ones are cut by months.
+const MAX_OPEN: usize = super::MAX_SLICES;
+/// SSTables that are finished at once.
+const FINISH_AT_ONCE: usize = 8;
+
+/// Gives each SSTable its name.
+pub(crate) type Names = Arc<dyn Fn() -> SstableName + Send + Sync>;
+
+/// Where a merge writes to.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) store: SharedStore,
+    pub(crate) block_bytes: usize,
+    pub(crate) names: Names,
+    pub(crate) slicer: Slicer,
+    /// Bytes at which an SSTable is closed and the next begun, between two rows.
+    pub(crate) file_bytes: u64,
+}
+
+/// A finished SSTable, and what its writer does not know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    pub(crate) finished: Finished,
+    pub(crate) slice: SliceKey,
+    pub(crate) families: Vec<FamilyId>,
+    pub(crate) event_times: Option<(Micros, Micros)>,
+}
+
+/// See the module's page.
+pub(crate) struct Outputs {
+    target: Target,
+    open: BTreeMap<SliceKey, Open>,
+    done: Vec<Output>,
+}
+
+impl Outputs {
+    pub(crate) fn new(target: Target) -> Self {
+        Self { target, open: BTreeMap::new(), done: Vec::new() }
+    }
+
+    /// Adds a row; keys must rise.
+    pub(crate) async fn add(&mut self, row: RawRow) -> Result<()> {
+        let time = self.target.slicer.event_time(&row.key);
+        match self.target.slicer.split(row, time) {
+            Parts::One(key, row) => self.put(key, &row, time).await,
+            Parts::Many(parts) => {
+                for (key, row) in parts {
+                    self.put(key, &row, time).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn put(&mut self, mut key: SliceKey, row: &RawRow, time: Option<Micros>) -> Result<()> {
+        if self.open.len() >= MAX_OPEN && !self.open.contains_key(&key) {
+            key.slice = key.slice.map(|slice| Slice::month(slice.times().start));
+        }
+        if self.open.get(&key).is_some_and(|open| open.writer.bytes() >= self.target.file_bytes)
+            && let Some(full) = self.open.remove(&key)
+        {
+            self.done.push(full.finish(key).await?);
+        }
+        let Target { store, names, block_bytes, .. } = &self.target;
+        let open = self.open.entry(key).or_insert_with(|| Open::new(Writer::new(store.clone(), names(), *block_bytes)));
+        open.add(row, time).await
+    }
+
+    /// All SSTables, once they are durable.
+    pub(crate) async fn finish(mut self) -> Result<Vec<Output>> {
+        let open = stream::iter(std::mem::take(&mut self.open)).map(|(key, open)| open.finish(key));
+        let finished: Vec<_> = open.buffer_unordered(FINISH_AT_ONCE).try_collect().await?;
+        self.done.extend(finished);
+        Ok(self.done)
+    }
+
+    /// Gives up what is open; what is finished is named by nobody.
+    pub(crate) async fn abort(self) {
+        for open in self.open.into_values() {
+            open.writer.abort().await;
+        }
+    }
+}
+
+/// An SSTable that is being written.
+struct Open {
+    writer: Writer,
+    families: Vec<FamilyId>,
+    /// Lowest and highest event time of its rows, and whether each has one.
+    times: (Micros, Micros),
+    timed: bool,
+}
+
+impl Open {
+    fn new(writer: Writer) -> Self {
+        Self { writer, families: Vec::new(), times: (Micros::MAX, Micros::MIN), timed: true }
+    }
+
+    async fn add(&mut self, row: &RawRow, time: Option<Micros>) -> Result<()> {
+        match time {
+            Some(t) => self.times = (self.times.0.min(t), self.times.1.max(t)),
+            None => self.timed = false,
+        }
+        for cell in &row.cells {
+            // Cells come by family, so that the last one seen is nearly always the one.
+            if self.families.last() != Some(&cell.family) {
+                self.families.retain(|f| *f != cell.family);
+                self.families.push(cell.family);
+            }
+        }
+        self.writer.add(row).await
+    }
+
+    async fn finish(self, slice: SliceKey) -> Result<Output> {
+        let mut families = self.families;
+        families.sort_unstable();
+        Ok(Output { finished: self.writer.finish().await?, slice, families, event_times: self.timed.then_some(self.times) })
+    }
+}
