@@ -70,6 +70,22 @@ impl<'a> KeySchema<'a> {
         Some(TimeRange { start: low.unwrap_or(Micros::MIN), end: high.map_or(Micros::MAX, |t| Micros(t.0.saturating_add(1))) })
     }
 
+    /// Bytes of a row key before its event time: what all rows of one user, say, share. `None` if no part or the first one
+    /// holds the time, or the bytes are no key of this table. A function of the bytes up to there alone, so all keys
+    /// that begin with a prefix have it.
+    #[must_use]
+    pub fn prefix_len(&self, key: &[u8]) -> Option<usize> {
+        let time = self.time_bytes(key)?;
+        (self.time > Some(0)).then(|| key.len() - time.len())
+    }
+
+    /// The prefix, as [`Self::prefix_len`] cuts it, that all keys of `range` share; `None` if there is none.
+    #[must_use]
+    pub fn common_prefix<'r>(&self, range: &'r KeyRange) -> Option<&'r [u8]> {
+        let prefix = &range.start[..self.prefix_len(&range.start)?];
+        KeyRange::prefix(prefix).covers(range).then_some(prefix)
+    }
+
     /// What of a key begins with the time's part.
     fn time_bytes<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         let mut rest = if self.prefixed { key.strip_prefix(&[DATA_PREFIX])? } else { key };
@@ -154,6 +170,10 @@ mod tests {
         KeyPart { name: name.into(), codec: PartCodec { ty, descending, nullable }, hidden: false }
     }
 
+    fn prefix_end_of(prefix: &[u8]) -> Bytes {
+        crate::key::prefix_end(prefix).unwrap()
+    }
+
     proptest! {
         #[test]
         fn the_event_time_is_what_decoding_gives(
@@ -194,6 +214,16 @@ mod tests {
             }
             let single = keys.event_times(&KeyRange::single(&key));
             prop_assert!(at.is_none_or(|at| single.start == at));
+
+            let prefix = keys.encode_prefix(&values[..2]).unwrap();
+            prop_assert_eq!(keys.prefix_len(&key), Some(prefix.len()));
+            prop_assert_eq!(keys.prefix_len(&key[..cut.min(key.len())]), (cut >= prefix.len()).then_some(prefix.len()));
+            let end = prefix_end_of(&prefix);
+            for range in [KeyRange::single(&key), KeyRange::prefix(&prefix), KeyRange::new(key.clone(), Some(end.clone()))] {
+                prop_assert_eq!(keys.common_prefix(&range), Some(prefix.as_slice()));
+            }
+            let over = KeyRange::new(key, KeyRange::single(&end).end);
+            prop_assert_eq!(keys.common_prefix(&over), None);
         }
     }
 
@@ -205,5 +235,7 @@ mod tests {
         assert_eq!(keys.event_time(&key), Some(Micros(2 * 86_400_000_000)));
         assert_eq!(keys.event_time(b"short"), None);
         assert_eq!(KeySchema::new(&parts, false).event_time(&key), None);
+        assert_eq!(keys.prefix_len(&key), None, "nothing lies before the time");
+        assert_eq!(KeySchema::new(&parts, false).prefix_len(&key), None, "there is no time");
     }
 }

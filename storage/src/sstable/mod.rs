@@ -10,6 +10,7 @@ mod cache;
 mod cursor;
 #[allow(dead_code, unused_imports, reason = "pages are about to be made of them")]
 mod encode;
+#[allow(dead_code, unused_imports, reason = "the next format's writer and reader are about to use it")]
 mod filter;
 mod footer;
 mod index;

@@ -3,7 +3,7 @@
 
 use super::block::keyed::Block;
 use super::cache::BlockCache;
-use super::filter::{self, FILTER_MAGIC, Filter};
+use super::filter::whole::{self as filter, FILTER_MAGIC, Filter};
 use super::footer::{FOOTER_BYTES, Footer, Place};
 use super::index::{IndexEntry, PARTITION_MAGIC, TOP_MAGIC, TopIndex};
 use super::properties::{DICTIONARY_MAGIC, Dictionary, META_FORMAT, PROPERTIES_MAGIC, Properties};

@@ -2,7 +2,7 @@
 
 use super::block::items::{put_cell, put_delete};
 use super::block::keyed::{Base, BlockBuilder};
-use super::filter::{FILTER_MAGIC, FilterBuilder};
+use super::filter::whole::{FILTER_MAGIC, FilterBuilder};
 use super::footer::{Footer, Place};
 use super::index::{Bounds, IndexEntry, PARTITION_ENTRIES, PARTITION_MAGIC, TOP_MAGIC, TopIndex};
 use super::page;

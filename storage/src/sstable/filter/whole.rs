@@ -1,9 +1,9 @@
-//! The Bloom filter over row keys with cells.
+//! The Bloom filter of format version 1: one over all row keys with cells.
 
 use bloomfilter::Bloom;
 use common::envelope::Magic;
 
-pub(super) const FILTER_MAGIC: Magic = *b"STLF";
+pub(in crate::sstable) const FILTER_MAGIC: Magic = *b"STLF";
 /// About one false positive in a thousand.
 const BITS_PER_KEY: usize = 14;
 /// The hash functions' key: files must be the same wherever they are made.
@@ -11,23 +11,23 @@ const SEED: [u8; 32] = *b"stele row key filter, version 1.";
 /// `bloomfilter`'s own header; its bitmap follows.
 const HEADER_BYTES: usize = 45;
 
-pub(super) type Filter = Bloom<[u8]>;
+pub(in crate::sstable) type Filter = Bloom<[u8]>;
 
 /// A filter of keys given by their hashes would be smaller in memory, but the crate hashes for itself:
 /// keys are kept until the number of them is known.
 #[derive(Debug, Default)]
-pub(super) struct FilterBuilder {
+pub(in crate::sstable) struct FilterBuilder {
     keys: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl FilterBuilder {
-    pub(super) fn add(&mut self, key: &[u8]) {
+    pub(in crate::sstable) fn add(&mut self, key: &[u8]) {
         self.keys.extend_from_slice(key);
         self.ends.push(self.keys.len());
     }
 
-    pub(super) fn finish(self) -> Result<Vec<u8>, String> {
+    pub(in crate::sstable) fn finish(self) -> Result<Vec<u8>, String> {
         let count = self.ends.len().max(1);
         let mut filter = Filter::new_with_seed((count * BITS_PER_KEY).div_ceil(8), count, &SEED)?;
         let mut from = 0;
@@ -39,7 +39,7 @@ impl FilterBuilder {
     }
 }
 
-pub(super) fn decode(bytes: Vec<u8>) -> Result<Filter, String> {
+pub(in crate::sstable) fn decode(bytes: Vec<u8>) -> Result<Filter, String> {
     if bytes.len() <= HEADER_BYTES {
         return Err("a filter without bits".into());
     }
