@@ -1,2 +1,113 @@
-//! Placeholder.
-fn main() {}
+//! Compares Stele's storage engine with its peers, and measures what it promises alone. See `bench/README.md`.
+
+mod checksum;
+mod codec;
+mod columns;
+mod engines;
+mod events;
+mod machine;
+mod report;
+mod workloads;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use engines::EngineName;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::runtime::{Builder, Runtime};
+use workloads::Workload;
+use workloads::compare::{self, Plan};
+
+#[derive(Debug, Parser)]
+#[command(about, long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// All engines on the same rows; prints ratios.
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, Args)]
+struct CompareArgs {
+    /// Rows to write.
+    #[arg(long, default_value_t = 600_000)]
+    rows: usize,
+    /// How often everything is done.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Point reads of each kind a round; default: a twelfth of the rows.
+    #[arg(long)]
+    reads: Option<usize>,
+    /// Clients at once.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Only these engines.
+    #[arg(long, value_delimiter = ',')]
+    engines: Vec<EngineName>,
+    /// Only these workloads.
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<Workload>,
+    /// Block cache of each engine, MiB.
+    #[arg(long, default_value_t = 1024)]
+    cache_mib: u64,
+    /// Write buffer of each engine, MiB.
+    #[arg(long, default_value_t = 64)]
+    memtable_mib: usize,
+    /// Gives Stele's table a time column, which cuts it into slices.
+    #[arg(long)]
+    sliced: bool,
+    /// Where the engines' folders are made; default: the system's temporary folder.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Also writes the table here.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let runtime = Arc::new(Builder::new_multi_thread().worker_threads(2).enable_all().build()?);
+    match cli.command {
+        Command::Compare(args) => compare(args, &runtime),
+    }
+}
+
+fn or_all<T: ValueEnum + Copy>(chosen: Vec<T>) -> Vec<T> {
+    if chosen.is_empty() { T::value_variants().to_vec() } else { chosen }
+}
+
+fn compare(args: CompareArgs, runtime: &Arc<Runtime>) -> Result<()> {
+    let parent = args.dir.unwrap_or_else(std::env::temp_dir);
+    let dir = tempfile::Builder::new().prefix("stele-bench").tempdir_in(&parent).context("a folder for the engines")?;
+    let plan = Plan {
+        rows: args.rows,
+        rounds: args.rounds,
+        reads: args.reads.unwrap_or(args.rows / 12).max(100),
+        threads: args.threads.max(1),
+        engines: or_all(args.engines),
+        workloads: or_all(args.workloads),
+        dir: dir.path().to_owned(),
+        cache_bytes: args.cache_mib << 20,
+        memtable_bytes: args.memtable_mib << 20,
+        sliced: args.sliced,
+    };
+    let machine = machine::describe();
+    eprintln!("{machine}");
+    let results = compare::run(&plan, runtime)?;
+    let table = format!(
+        "{machine}.\n{} rows, {} a batch, {} clients, {} MiB of cache, {} MiB of write buffer.\n\n{}",
+        plan.rows,
+        compare::BATCH,
+        plan.threads,
+        args.cache_mib,
+        args.memtable_mib,
+        results.markdown()
+    );
+    println!("{table}");
+    results.missed().iter().for_each(|m| println!("missed: {m}"));
+    args.markdown.map_or(Ok(()), |path| std::fs::write(&path, table).with_context(|| format!("write {}", path.display())))
+}
