@@ -7,6 +7,7 @@ mod engines;
 mod events;
 mod machine;
 mod report;
+mod store;
 mod workloads;
 
 use anyhow::{Context, Result};
@@ -15,8 +16,8 @@ use engines::EngineName;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
-use workloads::Workload;
 use workloads::compare::{self, Plan};
+use workloads::{Workload, amplification, history, latency, reopen};
 
 #[derive(Debug, Parser)]
 #[command(about, long_about = None)]
@@ -29,6 +30,53 @@ struct Cli {
 enum Command {
     /// All engines on the same rows; prints ratios.
     Compare(CompareArgs),
+    /// Bytes written to SSTables for each byte flushed, at 100 memtables of uniform writes.
+    Amplification(Folder),
+    /// Cached point reads at a fixed load, with and without a compaction beside them.
+    Latency {
+        #[command(flatten)]
+        folder: Folder,
+        /// Rows in the tablet.
+        #[arg(long, default_value_t = 300_000)]
+        rows: usize,
+        /// How often both are measured.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// A one-day scan and a change scan with 1, 10 and 100 days of history.
+    History {
+        #[command(flatten)]
+        folder: Folder,
+        /// Rows of one day.
+        #[arg(long, default_value_t = 10_000)]
+        rows_a_day: usize,
+    },
+    /// Opens a large tablet.
+    Reopen {
+        #[command(flatten)]
+        folder: Folder,
+        /// MiB of rows.
+        #[arg(long, default_value_t = 10_240)]
+        mib: usize,
+        /// How often it is opened.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Folder {
+    /// Where the engines' folders are made; default: the system's temporary folder.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+impl Folder {
+    /// A new folder that goes with what is returned.
+    fn make(self) -> Result<tempfile::TempDir> {
+        let parent = self.dir.unwrap_or_else(std::env::temp_dir);
+        tempfile::Builder::new().prefix("stele-bench").tempdir_in(&parent).with_context(|| format!("make a folder in {}", parent.display()))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -60,9 +108,8 @@ struct CompareArgs {
     /// Gives Stele's table a time column, which cuts it into slices.
     #[arg(long)]
     sliced: bool,
-    /// Where the engines' folders are made; default: the system's temporary folder.
-    #[arg(long)]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    folder: Folder,
     /// Also writes the table here.
     #[arg(long)]
     markdown: Option<PathBuf>,
@@ -70,9 +117,25 @@ struct CompareArgs {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    let runtime = Arc::new(Builder::new_multi_thread().worker_threads(2).enable_all().build()?);
+    let runtime: Arc<Runtime> = Arc::new(Builder::new_multi_thread().worker_threads(2).enable_all().build()?);
     match cli.command {
         Command::Compare(args) => compare(args, &runtime),
+        Command::Amplification(folder) => {
+            let dir = folder.make()?;
+            runtime.block_on(amplification::run(dir.path().to_owned()))
+        }
+        Command::Latency { folder, rows, rounds } => {
+            let dir = folder.make()?;
+            runtime.block_on(latency::run(dir.path().to_owned(), latency::Sizes { rows, rounds }))
+        }
+        Command::History { folder, rows_a_day } => {
+            let dir = folder.make()?;
+            runtime.block_on(history::run(dir.path(), history::Sizes { rows_a_day, days: [1, 10, 100] }))
+        }
+        Command::Reopen { folder, mib, rounds } => {
+            let dir = folder.make()?;
+            runtime.block_on(reopen::run(dir.path().to_owned(), reopen::Sizes { mib, rounds }))
+        }
     }
 }
 
@@ -81,8 +144,7 @@ fn or_all<T: ValueEnum + Copy>(chosen: Vec<T>) -> Vec<T> {
 }
 
 fn compare(args: CompareArgs, runtime: &Arc<Runtime>) -> Result<()> {
-    let parent = args.dir.unwrap_or_else(std::env::temp_dir);
-    let dir = tempfile::Builder::new().prefix("stele-bench").tempdir_in(&parent).context("a folder for the engines")?;
+    let dir = args.folder.make()?;
     let plan = Plan {
         rows: args.rows,
         rounds: args.rounds,

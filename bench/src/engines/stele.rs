@@ -61,19 +61,22 @@ pub fn table(sliced: bool) -> Result<Table> {
 
 /// Makes row mutations.
 #[derive(Debug)]
-struct Writer {
+pub struct Writer {
     family: FamilyId,
     qualifiers: [Bytes; 10],
 }
 
 impl Writer {
-    fn new(table: &Table) -> Self {
+    /// For this table.
+    #[must_use]
+    pub fn new(table: &Table) -> Self {
         let qualifier = |i: usize| StoredQualifier::Declared(ColumnId(i as u32 + 1)).encode();
         Self { family: table.marker_family(), qualifiers: std::array::from_fn(qualifier) }
     }
 
     /// All values of a row share one allocation.
-    fn mutation(&self, e: &Event) -> RowMutation {
+    #[must_use]
+    pub fn mutation(&self, e: &Event) -> RowMutation {
         let mut numbers = [0; 33];
         numbers[..8].copy_from_slice(&e.price.unwrap_or_default().to_be_bytes());
         numbers[8..16].copy_from_slice(&e.quantity.to_be_bytes());

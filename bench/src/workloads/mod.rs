@@ -1,7 +1,12 @@
 //! What is measured.
 
+pub mod amplification;
 pub mod compare;
+pub mod history;
+pub mod latency;
+pub mod reopen;
 mod requests;
+mod solo;
 
 use clap::ValueEnum;
 
