@@ -13,7 +13,7 @@ mod workloads;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engines::EngineName;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use workloads::compare::{self, Plan};
@@ -30,6 +30,14 @@ struct Cli {
 enum Command {
     /// All engines on the same rows; prints ratios.
     Compare(CompareArgs),
+    /// One read workload on the given engines (default: Stele) again and again, for a profiler to watch.
+    Repeat {
+        #[command(flatten)]
+        args: CompareArgs,
+        /// For how long.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
     /// Bytes written to SSTables for each byte flushed, at 100 memtables of uniform writes.
     Amplification(Folder),
     /// Cached point reads at a fixed load, with and without a compaction beside them.
@@ -73,8 +81,8 @@ struct Folder {
 
 impl Folder {
     /// A new folder that goes with what is returned.
-    fn make(self) -> Result<tempfile::TempDir> {
-        let parent = self.dir.unwrap_or_else(std::env::temp_dir);
+    fn make(&self) -> Result<tempfile::TempDir> {
+        let parent = self.dir.clone().unwrap_or_else(std::env::temp_dir);
         tempfile::Builder::new().prefix("stele-bench").tempdir_in(&parent).with_context(|| format!("make a folder in {}", parent.display()))
     }
 }
@@ -119,7 +127,8 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     let runtime: Arc<Runtime> = Arc::new(Builder::new_multi_thread().worker_threads(2).enable_all().build()?);
     match cli.command {
-        Command::Compare(args) => compare(args, &runtime),
+        Command::Repeat { args, seconds } => repeat(&args, seconds, &runtime),
+        Command::Compare(args) => compare(&args, &runtime),
         Command::Amplification(folder) => {
             let dir = folder.make()?;
             runtime.block_on(amplification::run(dir.path().to_owned()))
@@ -139,24 +148,38 @@ fn main() -> Result<()> {
     }
 }
 
-fn or_all<T: ValueEnum + Copy>(chosen: Vec<T>) -> Vec<T> {
-    if chosen.is_empty() { T::value_variants().to_vec() } else { chosen }
+fn or_all<T: ValueEnum + Copy>(chosen: &[T]) -> Vec<T> {
+    if chosen.is_empty() { T::value_variants().to_vec() } else { chosen.to_vec() }
 }
 
-fn compare(args: CompareArgs, runtime: &Arc<Runtime>) -> Result<()> {
-    let dir = args.folder.make()?;
-    let plan = Plan {
+fn plan_of(args: &CompareArgs, dir: &Path) -> Plan {
+    Plan {
         rows: args.rows,
         rounds: args.rounds,
         reads: args.reads.unwrap_or(args.rows / 12).max(100),
         threads: args.threads.max(1),
-        engines: or_all(args.engines),
-        workloads: or_all(args.workloads),
-        dir: dir.path().to_owned(),
+        engines: or_all(&args.engines),
+        workloads: or_all(&args.workloads),
+        dir: dir.to_owned(),
         cache_bytes: args.cache_mib << 20,
         memtable_bytes: args.memtable_mib << 20,
         sliced: args.sliced,
-    };
+    }
+}
+
+fn repeat(args: &CompareArgs, seconds: u64, runtime: &Arc<Runtime>) -> Result<()> {
+    let dir = args.folder.make()?;
+    let mut plan = plan_of(args, dir.path());
+    if args.engines.is_empty() {
+        plan.engines = vec![EngineName::Stele];
+    }
+    let workload = *plan.workloads.first().context("no workload is named")?;
+    compare::repeat(&plan, runtime, workload, seconds)
+}
+
+fn compare(args: &CompareArgs, runtime: &Arc<Runtime>) -> Result<()> {
+    let dir = args.folder.make()?;
+    let plan = plan_of(args, dir.path());
     let machine = machine::describe();
     eprintln!("{machine}");
     let results = compare::run(&plan, runtime)?;
@@ -171,5 +194,5 @@ fn compare(args: CompareArgs, runtime: &Arc<Runtime>) -> Result<()> {
     );
     println!("{table}");
     results.missed().iter().for_each(|m| println!("missed: {m}"));
-    args.markdown.map_or(Ok(()), |path| std::fs::write(&path, table).with_context(|| format!("write {}", path.display())))
+    args.markdown.as_ref().map_or(Ok(()), |path| std::fs::write(path, table).with_context(|| format!("write {}", path.display())))
 }

@@ -29,7 +29,7 @@ impl Datafusion {
 
 impl Engine for Datafusion {
     fn does(&self, workload: Workload) -> bool {
-        workload == Workload::Columns
+        matches!(workload, Workload::Columns | Workload::ColumnsAgain)
     }
 
     fn write(&self, batch: &[Event]) -> Result<()> {

@@ -3,13 +3,11 @@
 use super::{Engine, RowRange, Settings, cannot};
 use crate::checksum::{Checksum, ColumnSum};
 use crate::codec::{self, Row};
-use crate::columns::{BATCH_ROWS, NAMES};
+use crate::columns::{BATCH_ROWS, NAMES, add_rows};
 use crate::events::Event;
 use crate::workloads::Workload;
 use anyhow::{Context, Result};
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
@@ -93,39 +91,9 @@ fn write(path: &Path, mut rows: Vec<Encoded>) -> Result<()> {
     Ok(File::open(path)?.sync_all()?)
 }
 
-fn add_rows(batch: &RecordBatch, sum: &mut Checksum) -> Result<()> {
-    let column = |name: &str| batch.column_by_name(name).with_context(|| format!("no column '{name}'"));
-    let text = |name: &str| column(name).map(|c| c.as_string::<i32>());
-    let number = |name: &str| column(name).map(|c| c.as_primitive::<Int64Type>());
-    let time = |name: &str| column(name).map(|c| c.as_primitive::<TimestampMicrosecondType>());
-    let (user_id, at, event_id) = (text("user_id")?, time("at")?, number("event_id")?);
-    let (event_type, session, device, country) = (text("event_type")?, text("session")?, text("device")?, text("country")?);
-    let (price, quantity) = (column("price")?.as_primitive::<Float64Type>(), number("quantity")?);
-    let (paid, received_at) = (column("paid")?.as_boolean(), time("received_at")?);
-    let (message, payload) = (text("message")?, text("payload")?);
-    for i in 0..batch.num_rows() {
-        sum.add(&Row {
-            user_id: user_id.value(i),
-            at: at.value(i),
-            event_id: event_id.value(i),
-            event_type: event_type.value(i),
-            session: session.value(i),
-            device: device.value(i),
-            country: country.value(i),
-            price: price.nulls().is_none_or(|n| n.is_valid(i)).then(|| price.value(i)),
-            quantity: quantity.value(i),
-            paid: paid.value(i),
-            received_at: received_at.value(i),
-            message: message.value(i),
-            payload: payload.value(i),
-        });
-    }
-    Ok(())
-}
-
 impl Engine for Parquet {
     fn does(&self, workload: Workload) -> bool {
-        matches!(workload, Workload::Scan | Workload::Columns | Workload::Bytes)
+        matches!(workload, Workload::Scan | Workload::ScanAgain | Workload::Columns | Workload::ColumnsAgain | Workload::Bytes)
     }
 
     fn write(&self, batch: &[Event]) -> Result<()> {

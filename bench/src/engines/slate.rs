@@ -75,6 +75,16 @@ impl Slate {
     }
 }
 
+impl Drop for Slate {
+    fn drop(&mut self) {
+        if let Some(db) = self.db.take()
+            && let Err(e) = self.settings.runtime.block_on(db.close())
+        {
+            eprintln!("slatedb does not end cleanly: {e:#}");
+        }
+    }
+}
+
 impl Engine for Slate {
     fn does(&self, _: Workload) -> bool {
         true

@@ -3,15 +3,16 @@
 use super::{Engine, RowRange, Settings};
 use crate::checksum::{Checksum, ColumnSum};
 use crate::codec::{self, Row};
-use crate::columns::{BATCH_ROWS, NAMES, ThreeBuilder};
+use crate::columns::{ALL, NAMES, add_rows};
 use crate::events::Event;
 use crate::machine;
 use crate::workloads::Workload;
 use anyhow::{Context, Result, bail};
+use arrow_array::RecordBatch;
 use bytes::{Bytes, BytesMut};
 use common::ids::{ColumnId, Epoch, FamilyId, Incarnation, Seq, ServerId, TableId, TabletId};
 use common::key::KeyRange;
-use common::row::{Columns, Mutation, ReadSpec, Row as StoredRow, RowMutation};
+use common::row::{Mutation, ReadSpec, Row as StoredRow, RowMutation};
 use common::schema::{ColumnSpec, KeyPartSpec, StoredQualifier, Table, TableKind, TableSpec};
 use common::store::DurableLocal;
 use common::time::SystemClock;
@@ -20,7 +21,7 @@ use futures::TryStreamExt;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use storage::{Engine as StorageEngine, EngineConfig, Tablet, TabletOpen};
+use storage::{Engine as StorageEngine, EngineConfig, ScanSpec, Tablet, TabletOpen};
 use tokio::task::JoinHandle;
 
 /// Attributes in the order of their declaration.
@@ -193,10 +194,34 @@ impl Stele {
         Ok(())
     }
 
+    /// Batches of a scan, here where they are used.
+    fn batches(&self, spec: ScanSpec, mut each: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+        self.settings.runtime.block_on(async {
+            let mut batches = self.tablet.scan(spec, Seq::MAX)?;
+            while let Some(batch) = batches.try_next().await? {
+                each(&batch)?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn end(&self) -> Result<()> {
+        self.engine.close_tablet(TABLET).await?;
+        Ok(self.engine.shutdown().await?)
+    }
+
     /// What the engine counts.
     #[must_use]
     pub fn metrics(&self) -> storage::MetricsSnapshot {
         self.engine.metrics()
+    }
+}
+
+impl Drop for Stele {
+    fn drop(&mut self) {
+        if let Err(e) = self.settings.runtime.block_on(self.end()) {
+            eprintln!("stele does not end cleanly: {e:#}");
+        }
     }
 }
 
@@ -246,10 +271,7 @@ impl Engine for Stele {
 
     fn reopen(&mut self, cache_bytes: u64) -> Result<()> {
         let runtime = self.settings.runtime.clone();
-        runtime.block_on(async {
-            self.engine.close_tablet(TABLET).await?;
-            self.engine.shutdown().await
-        })?;
+        runtime.block_on(self.end())?;
         self.settings.cache_bytes = cache_bytes;
         self.life += 1;
         (self.engine, self.tablet) = runtime.block_on(start(&self.settings, self.life))?;
@@ -276,23 +298,11 @@ impl Engine for Stele {
     }
 
     fn scan(&self, sum: &mut Checksum) -> Result<()> {
-        self.settings.runtime.block_on(self.each(ReadSpec::default(), |row| typed(row).map(|r| sum.add(&r))))
+        self.batches(ScanSpec::columns(ALL), |batch| add_rows(batch, sum))
     }
 
     fn scan_columns(&self, sum: &mut ColumnSum) -> Result<()> {
-        let table = self.tablet.table();
-        let wanted = NAMES.iter().filter_map(|name| table.column(name)).map(|c| (c.family, Some(c.stored()))).collect();
-        let spec = ReadSpec { columns: Columns::Some(wanted), keep_empty_rows: true, ..ReadSpec::default() };
-        let mut builder = ThreeBuilder::new(BATCH_ROWS);
-        let each = |row: &StoredRow| {
-            let r = typed(row)?;
-            if let Some(batch) = builder.push(r.event_type, r.price, r.received_at)? {
-                sum.add(&batch)?;
-            }
-            Ok(())
-        };
-        self.settings.runtime.block_on(self.each(spec, each))?;
-        sum.add(&builder.finish()?)
+        self.batches(ScanSpec { ordered: false, ..ScanSpec::columns(NAMES) }, |batch| sum.add(batch))
     }
 
     fn data_bytes(&self) -> Result<u64> {

@@ -73,6 +73,25 @@ pub fn run(plan: &Plan, runtime: &Arc<Runtime>) -> Result<Results> {
     Ok(results)
 }
 
+/// Does one read workload on Stele alone again and again for so many seconds, for a profiler to watch.
+///
+/// # Errors
+/// If the engine fails or gives a wrong answer.
+pub fn repeat(plan: &Plan, runtime: &Arc<Runtime>, workload: Workload, seconds: u64) -> Result<()> {
+    let events: Vec<_> = Generator::new(plan.rows, 1).collect();
+    let world = World { sorted: sorted(&events), whole: Whole::of(&events), events };
+    let mut results = Results::new(1);
+    let mut round = Round { plan, runtime, world: &world, round: 0, results: &mut results };
+    let mut sides = round.load(&plan.dir, false, Workload::Unsynced)?;
+    let requests = Requests::new(&world.events, &world.sorted, plan.reads, 0);
+    eprintln!("process {}: {} for {seconds} s", std::process::id(), workload.title());
+    let until = Instant::now() + std::time::Duration::from_secs(seconds);
+    while Instant::now() < until {
+        sides.iter_mut().try_for_each(|side| round.read(workload, side, &requests))?;
+    }
+    Ok(())
+}
+
 struct Round<'a> {
     plan: &'a Plan,
     runtime: &'a Arc<Runtime>,
@@ -97,6 +116,7 @@ impl Round<'_> {
             }
         }
         drop(sides);
+        std::fs::remove_dir_all(folder.join("durable"))?;
         if self.plan.workloads.contains(&Workload::Unsynced) {
             drop(self.load(&folder.join("unsynced"), false, Workload::Unsynced)?);
         }
@@ -152,7 +172,6 @@ impl Round<'_> {
     }
 
     fn read(&mut self, workload: Workload, side: &mut Side, requests: &Requests) -> Result<()> {
-        let whole = self.world.whole;
         let (threads, name) = (self.plan.threads, side.name);
         let rate = match workload {
             Workload::Gets => {
@@ -169,14 +188,7 @@ impl Round<'_> {
                 ranges(side.engine.as_ref(), &requests.ranges, requests.ranged, threads)?;
                 ranges(side.engine.as_ref(), &requests.ranges, requests.ranged, threads)?
             }
-            Workload::Scan => {
-                scan(side.engine.as_ref(), whole.rows)?;
-                scan(side.engine.as_ref(), whole.rows)?
-            }
-            Workload::Columns => {
-                columns(side.engine.as_ref(), whole.columns)?;
-                columns(side.engine.as_ref(), whole.columns)?
-            }
+            Workload::Scan | Workload::Columns => return self.scans(workload, side),
             Workload::Uncached => {
                 side.engine.reopen(SMALL_CACHE)?;
                 machine::forget_cached(&side.dir)?;
@@ -184,11 +196,26 @@ impl Round<'_> {
                 side.engine.reopen(self.plan.cache_bytes)?;
                 rate
             }
+            Workload::ScanAgain | Workload::ColumnsAgain => return Ok(()),
             Workload::Durable | Workload::Unsynced | Workload::Bytes | Workload::Amplification | Workload::DataAmplification => {
                 return Ok(());
             }
         };
         self.record(workload, name, rate);
+        Ok(())
+    }
+
+    /// A scan with an empty block cache, and once more with what that has left there.
+    fn scans(&mut self, workload: Workload, side: &mut Side) -> Result<()> {
+        let Whole { rows, columns: three, .. } = self.world.whole;
+        side.engine.reopen(self.plan.cache_bytes)?;
+        machine::read_all(&side.dir)?;
+        let again = if workload == Workload::Scan { Workload::ScanAgain } else { Workload::ColumnsAgain };
+        for workload_of_run in [workload, again] {
+            let engine = side.engine.as_ref();
+            let rate = if workload == Workload::Scan { scan(engine, rows)? } else { columns(engine, three)? };
+            self.record(workload_of_run, side.name, rate);
+        }
         Ok(())
     }
 }

@@ -25,10 +25,14 @@ pub enum Workload {
     Uncached,
     /// Reads of 100 rows of one user by time.
     Ranges,
-    /// All rows, whole.
+    /// All rows, whole, in key order; the block cache is empty, the page cache is not.
     Scan,
-    /// Three of ten columns of all rows, into Arrow.
+    /// The same again, from whatever the engine has kept.
+    ScanAgain,
+    /// Three of ten columns of all rows, into Arrow; the block cache is empty, the page cache is not.
     Columns,
+    /// The same again, from whatever the engine has kept.
+    ColumnsAgain,
     /// Bytes on disk a row, logs not counted.
     Bytes,
     /// Bytes written, log included, over bytes of keys and values.
@@ -49,6 +53,8 @@ impl Workload {
             Self::Uncached => "uncached point reads",
             Self::Ranges => "user + time-range reads of 100 rows",
             Self::Scan => "full scan",
+            Self::ScanAgain => "full scan, again",
+            Self::ColumnsAgain => "3-of-10-column scan into Arrow, again",
             Self::Columns => "3-of-10-column scan into Arrow",
             Self::Bytes => "bytes on disk a row",
             Self::Amplification => "write amplification, log included",
@@ -60,7 +66,7 @@ impl Workload {
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Durable | Self::Unsynced | Self::Scan | Self::Columns => "rows/s",
+            Self::Durable | Self::Unsynced | Self::Scan | Self::ScanAgain | Self::Columns | Self::ColumnsAgain => "rows/s",
             Self::Gets | Self::Missing | Self::Uncached | Self::Ranges => "reads/s",
             Self::Bytes => "B",
             Self::Amplification | Self::DataAmplification => "×",
