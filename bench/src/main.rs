@@ -15,9 +15,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use engines::EngineName;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use workloads::compare::{self, Plan};
-use workloads::{Workload, amplification, history, latency, reopen};
+use workloads::{Workload, amplification, history, increments, latency, reopen};
 
 #[derive(Debug, Parser)]
 #[command(about, long_about = None)]
@@ -58,6 +59,20 @@ enum Command {
         /// Rows of one day.
         #[arg(long, default_value_t = 10_000)]
         rows_a_day: usize,
+    },
+    /// Increments of one counter by many clients, over a store with slow puts.
+    Increments {
+        #[command(flatten)]
+        folder: Folder,
+        /// Clients at once.
+        #[arg(long, default_value_t = 500)]
+        clients: usize,
+        /// Increments of each.
+        #[arg(long, default_value_t = 20)]
+        each: usize,
+        /// How much longer each put to the store takes, ms.
+        #[arg(long, default_value_t = 100)]
+        put_millis: u64,
     },
     /// Opens a large tablet.
     Reopen {
@@ -140,6 +155,11 @@ fn main() -> Result<()> {
         Command::History { folder, rows_a_day } => {
             let dir = folder.make()?;
             runtime.block_on(history::run(dir.path(), history::Sizes { rows_a_day, days: [1, 10, 100] }))
+        }
+        Command::Increments { folder, clients, each, put_millis } => {
+            let dir = folder.make()?;
+            let put_delay = Duration::from_millis(put_millis);
+            runtime.block_on(increments::run(dir.path().to_owned(), increments::Sizes { clients, each, put_delay }))
         }
         Command::Reopen { folder, mib, rounds } => {
             let dir = folder.make()?;

@@ -3,7 +3,7 @@
 use super::{Engine, RowRange, Settings};
 use crate::checksum::{Checksum, ColumnSum};
 use crate::codec::{self, Row};
-use crate::columns::{ALL, NAMES, add_rows};
+use crate::columns::{ALL, BATCH_ROWS, NAMES, add_rows};
 use crate::events::Event;
 use crate::machine;
 use crate::workloads::Workload;
@@ -298,11 +298,11 @@ impl Engine for Stele {
     }
 
     fn scan(&self, sum: &mut Checksum) -> Result<()> {
-        self.batches(ScanSpec::columns(ALL), |batch| add_rows(batch, sum))
+        self.batches(ScanSpec { batch_rows: BATCH_ROWS, ..ScanSpec::columns(ALL) }, |batch| add_rows(batch, sum))
     }
 
     fn scan_columns(&self, sum: &mut ColumnSum) -> Result<()> {
-        self.batches(ScanSpec { ordered: false, ..ScanSpec::columns(NAMES) }, |batch| sum.add(batch))
+        self.batches(ScanSpec { ordered: false, batch_rows: BATCH_ROWS, ..ScanSpec::columns(NAMES) }, |batch| sum.add(batch))
     }
 
     fn data_bytes(&self) -> Result<u64> {

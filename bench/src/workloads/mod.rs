@@ -3,6 +3,7 @@
 pub mod amplification;
 pub mod compare;
 pub mod history;
+pub mod increments;
 pub mod latency;
 pub mod reopen;
 mod requests;
