@@ -34,7 +34,7 @@ pub use config::{CompactionConfig, EngineConfig};
 pub use engine::Engine;
 pub use failpoints::FAILPOINTS;
 pub use metrics::MetricsSnapshot;
-pub use tablet::{ArrowBatches, ChangeBatches, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};
+pub use tablet::{ArrowBatches, ChangeBatches, KeySample, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};
 
 #[cfg(test)]
 mod tests;

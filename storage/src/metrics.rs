@@ -69,7 +69,7 @@ counters! {
     sstables_dropped_whole,
     /// SSTables put on another level without reading them.
     sstables_moved,
-    /// Writes that waited because compaction was behind.
+    /// Writes that waited because compaction or flushes were behind.
     writes_delayed,
     /// Writes refused for load.
     writes_refused,

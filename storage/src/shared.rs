@@ -46,6 +46,11 @@ impl Shared {
     }
 }
 
+/// The last part of a budget, one of so many, is given out slowly.
+const PACED_SHARE: usize = 4;
+/// A writer's pause where the budget is all but used up: some pauses make a flush.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// A number of bytes that may be held together.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -66,6 +71,15 @@ impl Budget {
 
     pub(crate) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// How long a writer should pause before it takes more: the fuller, the longer, so that writers fall back to the pace
+    /// of flushes before they are refused.
+    pub(crate) fn pace(&self) -> Option<Duration> {
+        let (used, from) = (self.used(), self.limit - self.limit / PACED_SHARE);
+        let over = used.checked_sub(from).filter(|over| *over > 0)?;
+        let share = (over as f64 / (self.limit - from).max(1) as f64).min(1.0);
+        Some(LONGEST_PAUSE.mul_f64(share))
     }
 
     /// Takes `bytes` once less than the limit is held, so that one request of any size can pass; waits `patience` for it.
@@ -109,5 +123,21 @@ impl Budget {
             let _ = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, lower);
             self.freed.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_quarter_of_a_budget_is_given_out_ever_more_slowly() {
+        let budget = Budget::new("things", 1000);
+        budget.take(750);
+        assert_eq!(budget.pace(), None);
+        budget.take(125);
+        assert_eq!(budget.pace(), Some(LONGEST_PAUSE / 2));
+        budget.take(1000);
+        assert_eq!(budget.pace(), Some(LONGEST_PAUSE));
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use common::ids::Seq;
 use std::collections::BTreeMap;
 use std::collections::btree_map;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -49,13 +50,15 @@ impl Memtable {
     }
 
     /// As [`Self::insert`], of entries that weigh `bytes` together.
-    pub(crate) fn insert_entries(&self, entries: Vec<Arc<Entry>>, bytes: usize, log_from: u64) {
+    pub(crate) fn insert_entries(&self, mut entries: Vec<Arc<Entry>>, bytes: usize, log_from: u64) {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
         // Before the rows: a reader that finds a row also finds its seq inside.
         self.first.fetch_min(first.seq.0, Ordering::Relaxed);
         self.last.fetch_max(last.seq.0, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.log_from.fetch_min(log_from, Ordering::Relaxed);
+        // Neighbours one after the other find their way in the cache; those of one key keep their order.
+        entries.sort_by(|a, b| a.row.key.cmp(&b.row.key));
         let mut map = write(&self.rows);
         for entry in entries {
             match map.entry(entry.row.key.clone()) {
@@ -74,6 +77,23 @@ impl Memtable {
             return None;
         }
         read(&self.rows).get(key).map(look)
+    }
+
+    /// Keys along it, about `wanted`, each with the bytes that lie from it to the next. The lock is given back between two.
+    pub(crate) fn samples(&self, wanted: usize) -> Vec<(Bytes, u64)> {
+        let (rows, bytes) = (self.rows(), self.bytes() as u64);
+        let step = rows.div_ceil(wanted.max(1)).max(1);
+        let mut samples: Vec<(Bytes, u64)> = Vec::new();
+        let mut from = Bound::Unbounded;
+        while samples.len() * step < rows {
+            let map = read(&self.rows);
+            let mut keys = map.range::<Bytes, _>((from, Bound::Unbounded)).map(|(key, _)| key);
+            let Some(first) = keys.next() else { break };
+            let last = keys.by_ref().take(step - 1).last().unwrap_or(first).clone();
+            samples.push((first.clone(), bytes * step as u64 / rows as u64));
+            from = Bound::Excluded(last);
+        }
+        samples
     }
 
     pub(crate) fn bytes(&self) -> usize {

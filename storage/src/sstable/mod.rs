@@ -19,6 +19,7 @@ mod object;
 mod page;
 mod properties;
 mod reader;
+mod samples;
 mod upload;
 mod writer;
 

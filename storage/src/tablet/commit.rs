@@ -27,8 +27,9 @@ struct Batch {
     refused: Vec<(u32, AsJson<Error>)>,
     /// Bytes of the accepted mutations.
     bytes: usize,
-    /// Bytes that they will hold in memory at most.
+    /// Bytes that they will hold in memory at most; exactly those, unless some are to be reduced yet.
     weight: usize,
+    exact: bool,
 }
 
 /// A numbered batch that the log has.
@@ -119,13 +120,15 @@ impl Inner {
             return Err(Error::invalid(format!("a request with {mutations} changes; at most {most} are allowed")));
         }
         let table = self.table();
-        let mut batch = Batch { rows: Vec::with_capacity(rows.len()), refused: Vec::new(), bytes: 0, weight: 0 };
+        let mut batch = Batch { rows: Vec::with_capacity(rows.len()), refused: Vec::new(), bytes: 0, weight: 0, exact: true };
         for (i, row) in rows.into_iter().enumerate() {
             match check_row(&row, &self.range, &table) {
                 Ok(()) => {
                     batch.bytes += row.weight();
                     batch.weight += StoredRow::weight_before(&row.key, &row.mutations);
-                    batch.rows.push(Prepared::new(row));
+                    let row = Prepared::new(row);
+                    batch.exact &= !matches!(row, Prepared::Whole(_));
+                    batch.rows.push(row);
                 }
                 Err(e) => batch.refused.push((i as u32, AsJson(e))),
             }
@@ -139,6 +142,10 @@ impl Inner {
             self.shared.wake.notify_one();
         }
         self.admit_backlog().await?;
+        if let Some(pause) = memory.pace() {
+            self.shared.metrics.writes_delayed.add(1);
+            tokio::time::sleep(pause).await;
+        }
         memory.admit(weight, self.shared.config.write_patience).await.inspect_err(|_| self.shared.metrics.writes_refused.add(1))
     }
 
@@ -162,7 +169,7 @@ impl Inner {
         let encoded = EncodedRecords::one(&record)?;
         let LogBody::Write { rows, .. } = record.body else { return Err(Error::internal("a write is no write")) };
         numbering.next = Seq(first.0 + count);
-        let bytes = rows.iter().map(StoredRow::weight).sum();
+        let bytes = if batch.exact { batch.weight } else { rows.iter().map(StoredRow::weight).sum() };
         let rows = (first.0..).map(Seq).zip(rows).map(|(seq, row)| Arc::new(Entry { seq, row })).collect();
         let (ticket, durable) = self.submit(&mut numbering, encoded, Effect::Write { rows, bytes }, batch.weight);
         let answer = request.map(|id| numbering.requests.begin(id, clock.monotonic()));

@@ -7,6 +7,7 @@
 
 use super::RequestId;
 use super::commit::{Acknowledge, Numbered, Step};
+use super::hot::may_show_older;
 use super::inner::{Inner, State};
 use super::memory::Reserved;
 use super::queue::Effect;
@@ -79,8 +80,12 @@ impl Inner {
                 reserved.keep();
                 Acknowledge::new(self, numbered).done().await
             }
-            Decision::Number(Step::Repeated(answer)) => answered(answer).await,
+            Decision::Number(Step::Repeated(answer)) => {
+                drop(reserved);
+                answered(answer).await
+            }
             Decision::Seen(upto, outcome) => {
+                drop(reserved);
                 self.wait_visible(upto).await?;
                 outcome.map(Arc::new)
             }
@@ -95,21 +100,32 @@ impl Inner {
 
     async fn decide(&self, request: &Request, id: Option<RequestId>, weight: usize) -> Result<Decision> {
         let scan = Scan { columns: request.columns(), ..Scan::all(Vec::new(), Seq::MAX) };
+        let newest_alone = request.newest() == Some((1, TimeRange::ALL));
+        let mut keep = newest_alone;
         loop {
             let held = self.state();
-            let stored = stored(&held.sstables, request.key(), &scan).await?;
-            if let Some(decision) = self.decide_on(request, &held, stored, &scan, (id, weight))? {
+            let kept = if keep { self.hot.get(request.key(), &scan.columns, &held) } else { None };
+            let cut = kept.is_some();
+            let stored = match kept {
+                Some(row) => row,
+                None => stored(&held.sstables, request.key(), &scan).await?,
+            };
+            if newest_alone && !cut {
+                self.hot.keep(request.key(), &scan.columns, &held, &stored);
+            }
+            if let Some(decision) = self.decide_on(request, &held, (stored, cut), &scan, (id, weight))? {
                 return Ok(decision);
             }
+            keep &= !cut;
         }
     }
 
-    /// `None`: what was read is too old.
+    /// `None`: what was read is too old, or was cut (the `bool`) too short.
     fn decide_on(
         &self,
         request: &Request,
         held: &State,
-        stored: RawRow,
+        stored: (RawRow, bool),
         scan: &Scan,
         (id, weight): (Option<RequestId>, usize),
     ) -> Result<Option<Decision>> {
@@ -148,8 +164,9 @@ impl Inner {
         Ok(Some(Decision::Number(Step::New(Numbered { ticket, durable, answer, remembered, bytes: weight }))))
     }
 
-    /// The row as everything numbered leaves it; under the numbering lock. `None` if `held` lacks a memtable in between.
-    fn row_so_far(&self, held: &State, stored: RawRow, request: &Request, scan: &Scan) -> Option<RawRow> {
+    /// The row as everything numbered leaves it; under the numbering lock. `None` if `held` lacks a memtable in between, or
+    /// if a stored part that was cut may lack something.
+    fn row_so_far(&self, held: &State, (stored, cut): (RawRow, bool), request: &Request, scan: &Scan) -> Option<RawRow> {
         // Under the queue's lock nothing moves from it to the memtable.
         let mut queue = lock(&self.queue);
         let state = self.state();
@@ -160,7 +177,9 @@ impl Inner {
         };
         let tables = held.memtables().chain(newer);
         let in_flight = queue.in_flight(request.key());
-        Some(with_memory(stored, request.key(), tables, in_flight, scan, request.newest()))
+        let known = stored.deletes.len();
+        let row = with_memory(stored, request.key(), tables, in_flight, scan, request.newest());
+        (!cut || !may_show_older(&row.deletes[known..])).then_some(row)
     }
 }
 

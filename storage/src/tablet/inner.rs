@@ -3,12 +3,13 @@
 //! Locks are taken in this order and none is held across an await: `numbering`, `queue`, `state`. The async
 //! locks `flushing`, `compacting`, `manifest` are taken in this order, before any of the others.
 
+use super::hot::HotRows;
 use super::numbering::Numbering;
 use super::queue::Queue;
 use super::snapshots::Snapshots;
 use super::sst::Sst;
 use crate::compaction::Points;
-use crate::format::{LogBody, LogRecord, SliceKey};
+use crate::format::{LogBody, LogRecord, SliceKey, SstableName};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
 use crate::read::{Rules, Sources, rules};
@@ -93,6 +94,10 @@ impl State {
         self.frozen.iter().map(|f| &f.table).chain([&self.active])
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = SstableName> {
+        self.sstables.iter().map(|s| s.0.entry.name)
+    }
+
     pub(super) fn memtable_bytes(&self) -> usize {
         self.active.bytes() + self.frozen.iter().map(|f| f.table.bytes()).sum::<usize>()
     }
@@ -113,6 +118,8 @@ pub(crate) struct Inner {
     pub(super) queue: Mutex<Queue>,
     pub(super) state: RwLock<Arc<State>>,
     pub(super) visible: watch::Sender<Seq>,
+    /// Rows that read-modify-writes change again and again.
+    pub(super) hot: HotRows,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) flushing: tokio::sync::Mutex<()>,
     /// Shared by compactions of single slices; whoever needs all of them at rest holds it alone.

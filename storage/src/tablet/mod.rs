@@ -7,6 +7,7 @@ mod compact;
 mod conditional;
 mod derived;
 mod flush;
+mod hot;
 mod inner;
 mod maintain;
 mod memory;
@@ -15,6 +16,7 @@ mod open;
 mod queue;
 mod replay;
 mod requests;
+mod samples;
 mod scan;
 mod snapshots;
 mod sst;
@@ -22,6 +24,8 @@ mod staging;
 mod validate;
 
 pub(crate) use inner::Inner;
+pub use samples::KeySample;
+
 pub(crate) use open::{LogSource, open};
 pub(crate) use sst::Retired;
 
@@ -257,6 +261,23 @@ impl Tablet {
     /// As for [`Self::flush`].
     pub async fn compact(&self) -> Result<()> {
         self.inner.compact_all().await
+    }
+
+    /// Keys along the tablet, ascending, with the bytes before each, and its bytes in all: estimates from indexes and
+    /// memtables, about one key a block.
+    ///
+    /// # Errors
+    /// `NotMine` and `Fenced` once it has ended, `Corrupt`, `Unavailable`.
+    pub async fn sample_keys(&self) -> Result<(Vec<KeySample>, u64)> {
+        self.inner.samples().await
+    }
+
+    /// At most `parts` − 1 keys that cut the tablet into parts of about equal size.
+    ///
+    /// # Errors
+    /// As for [`Self::sample_keys`].
+    pub async fn split_points(&self, parts: usize) -> Result<Vec<KeySample>> {
+        self.inner.split_points(parts).await
     }
 
     /// Its size.

@@ -9,6 +9,7 @@
 //! Who dies before 4 has changed nothing: the next owner begins again from the same log.
 
 use super::TabletOpen;
+use super::hot::HotRows;
 use super::inner::{Inner, SstHandle, State, Status};
 use super::numbering::Numbering;
 use super::queue::Queue;
@@ -166,6 +167,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         queue: Mutex::new(Queue::new(staged, staged_bytes)),
         state: RwLock::new(Arc::new(state)),
         visible: watch::Sender::new(visible),
+        hot: HotRows::default(),
         snapshots,
         flushing: tokio::sync::Mutex::default(),
         compacting: tokio::sync::RwLock::default(),

@@ -150,17 +150,14 @@ impl Inner {
     /// The state that holds everything up to `at`: whoever holds it reads there, whatever is compacted meanwhile.
     fn state_at(&self, at: Seq) -> Result<(Seq, Arc<State>)> {
         loop {
+            // `visible` first: the state taken after holds all of it. Then the status: an end before it shows an empty tablet.
+            let (visible, state) = (self.visible(), self.state());
             self.check_serving()?;
-            // `visible` first: the state taken after holds all of it.
-            let visible = self.visible();
             if at != Seq::MAX && at > visible {
                 return Err(Error::refused(format!("tablet {} has reached seq {visible}; {at} was asked for", self.id)));
             }
             let seq = at.min(visible);
-            let state = self.state();
             if state.readable.is_readable(seq) {
-                // An end between the check and the state would show an empty tablet.
-                self.check_serving()?;
                 return Ok((seq, state));
             }
             if at != Seq::MAX {

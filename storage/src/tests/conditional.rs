@@ -145,6 +145,41 @@ async fn rules_apply_in_order_and_each_column_gets_one_new_cell() {
 }
 
 #[tokio::test]
+async fn a_counter_of_many_stored_versions_is_cut_and_a_delete_still_shows_an_older_one() {
+    let mut world = World::new();
+    let (_, tablet) = world.start().await;
+    for i in 0..100i64 {
+        let at = |n: i64| Mutation::Set {
+            family: family("all"),
+            qualifier: bytes("n"),
+            timestamp: Some(Micros(n)),
+            value: Bytes::copy_from_slice(&n.to_be_bytes()),
+        };
+        write(&tablet, common::row::RowMutation { key: bytes("k"), mutations: vec![at(i)] }).await;
+    }
+    tablet.flush().await.unwrap();
+    let append = || {
+        let rule = ModifyRule { family: family("all"), qualifier: bytes("n"), modify: Modify::Increment(1000) };
+        ReadModifyWrite { key: bytes("k"), rules: vec![rule], timestamp: Some(Micros(0)) }
+    };
+    let mut expected = 99;
+    for round in 0..4 {
+        let modified = tablet.read_modify_write(append(), None).await.unwrap();
+        expected += 1000;
+        assert_eq!((number(&modified), modified.row.cells[0].timestamp.0), (expected, 99 - round));
+        // The newest cell goes: the one below it shows.
+        let (family, qualifier) = (family("all"), bytes("n"));
+        let timestamps = TimeRange { start: Micros(99 - round), end: Micros(100 - round) };
+        let delete = Mutation::DeleteColumn { family, qualifier, timestamps };
+        write(&tablet, common::row::RowMutation { key: bytes("k"), mutations: vec![delete] }).await;
+        expected = 98 - round;
+        if round == 2 {
+            tablet.flush().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_counter_is_refused_and_nothing_is_written() {
     let mut world = World::new();
     let (_, tablet) = world.start().await;

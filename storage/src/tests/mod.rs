@@ -11,4 +11,5 @@ mod faults;
 mod golden;
 mod harness;
 mod model;
+mod reads;
 mod recovery;

@@ -5,14 +5,16 @@ use crate::Tablet;
 use crate::format::{Delete, StoredRow};
 use bytes::Bytes;
 use common::ErrorKind;
+use common::conditional::{CellTest, CheckAndMutate, Checked, Modified, Modify, ModifyRule, Predicate, ReadModifyWrite, ValueTest};
 use common::ids::{FamilyId, Seq};
 use common::key::KeyRange;
-use common::row::{Cell, ColumnRange, Columns, Mutation, ReadSpec, Row, RowChange, RowMutation};
+use common::row::{Cell, ColumnRange, Columns, Committed, Mutation, ReadSpec, Row, RowChange, RowMutation};
 use common::schema::TableKind;
 use common::time::{Clock, Micros, TimeRange};
 use futures::TryStreamExt;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 /// Every mutation of each row in seq order.
@@ -83,9 +85,55 @@ impl Model {
     }
 }
 
+/// A write of any kind.
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Vec<RowMutation>),
+    Check(CheckAndMutate),
+    Modify(ReadModifyWrite),
+}
+
+/// What became of it.
+#[derive(Debug)]
+enum Done {
+    Written(Vec<Committed>),
+    Checked(Checked),
+    Modified(common::Result<Modified>),
+}
+
+impl Model {
+    fn push(&mut self, seq: Seq, row: StoredRow) {
+        self.rows.entry(row.key.clone()).or_default().push((seq, row));
+    }
+
+    fn matches(&self, request: &CheckAndMutate, at: Seq, now: Micros) -> bool {
+        request.predicate.holds(&mut |test| {
+            let (columns, timestamps, cells_per_column) = (test.columns.clone(), test.timestamps, test.cells_per_column);
+            let spec = ReadSpec { columns, timestamps, cells_per_column, ..ReadSpec::default() };
+            self.row(&request.key, &spec, at, now).is_some_and(|row| row.cells.iter().any(|c| test.value.holds(&c.value)))
+        })
+    }
+
+    /// The new cells, `given` being the timestamp for columns without a newer one.
+    fn modify(&self, request: &ReadModifyWrite, (at, now): (Seq, Micros), given: Micros) -> common::Result<Vec<Cell>> {
+        let mut cells: BTreeMap<(FamilyId, Bytes), Cell> = BTreeMap::new();
+        let old = self.row(&request.key, &ReadSpec::default(), at, now).map_or_else(Vec::new, |row| row.cells);
+        for ModifyRule { family, qualifier, modify } in &request.rules {
+            let newest = old.iter().find(|c| c.family == *family && c.qualifier == *qualifier);
+            let place = (*family, qualifier.clone());
+            let value = modify.apply(cells.get(&place).or(newest).map(|c| &c.value))?;
+            let timestamp = newest.map_or(given, |c| c.timestamp.max(given));
+            cells.insert(place, Cell { family: *family, qualifier: qualifier.clone(), timestamp, value });
+        }
+        Ok(cells.into_values().collect())
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Write(Vec<RowMutation>),
+    /// At once: each sees what is numbered before it, durable or not.
+    Together(Vec<Step>),
     Flush,
     Compact,
     /// Merges neighbours: first and how many, in percent.
@@ -161,6 +209,36 @@ fn columns() -> impl Strategy<Value = Columns> {
     prop_oneof![3 => Just(Columns::All), 1 => some.prop_map(Columns::Some), 1 => ranges.prop_map(Columns::Ranges)]
 }
 
+fn step() -> impl Strategy<Value = Step> {
+    let mutations = || prop_oneof![1 => Just(Vec::new()), 3 => prop::collection::vec(mutation(), 1..3)];
+    let value = prop_oneof![
+        Just(ValueTest::Any),
+        "[a-z]{0,1}".prop_map(|s| ValueTest::StartsWith(s.into())),
+        ("[a-z]{0,2}", "[a-z]{0,2}").prop_map(|(a, b)| ValueTest::Between(Bound::Included(a.into()), Bound::Excluded(b.into()))),
+        (-3i64..3, -3i64..3).prop_map(|(a, b)| ValueTest::Int64(a, b)),
+    ];
+    let test = (columns(), times(), 0u32..3, value).prop_map(|(columns, timestamps, cells_per_column, value)| {
+        Predicate::Cell(CellTest { columns, timestamps, cells_per_column, value })
+    });
+    let predicate = test.prop_recursive(2, 4, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Predicate::All),
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Predicate::OneOf),
+            inner.prop_map(|p| Predicate::Not(Box::new(p))),
+        ]
+    });
+    let check = (key(), predicate, mutations(), mutations()).prop_filter_map("both are empty", |(key, predicate, then, otherwise)| {
+        let check = CheckAndMutate { key, predicate, then, otherwise };
+        (!check.then.is_empty() || !check.otherwise.is_empty()).then_some(Step::Check(check))
+    });
+    let modify = prop_oneof![2 => (-2i64..3).prop_map(Modify::Increment), 1 => "[a-z]{0,2}".prop_map(|s| Modify::Append(s.into()))];
+    let column = prop_oneof![3 => Just((family("all"), Bytes::from("n"))), 1 => (any_family(), qualifier())];
+    let rule = (column, modify).prop_map(|((family, qualifier), modify)| ModifyRule { family, qualifier, modify });
+    let rules = (key(), prop::collection::vec(rule, 1..4), prop::option::of(time()));
+    let modify = rules.prop_map(|(key, rules, timestamp)| Step::Modify(ReadModifyWrite { key, rules, timestamp }));
+    prop_oneof![1 => prop::collection::vec(row(), 1..3).prop_map(Step::Write), 2 => check, 3 => modify]
+}
+
 fn spec() -> impl Strategy<Value = ReadSpec> {
     let ranges = prop_oneof![Just(vec![KeyRange::ALL]), prop::collection::vec(range(), 0..4)];
     let cells = (0u32..3, prop_oneof![2 => Just(0), 1 => 0u32..4], prop_oneof![2 => Just(0), 1 => 0u32..4]);
@@ -183,6 +261,7 @@ fn spec() -> impl Strategy<Value = ReadSpec> {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => prop::collection::vec(row(), 1..6).prop_map(Op::Write),
+        4 => prop::collection::vec(step(), 1..8).prop_map(Op::Together),
         3 => Just(Op::Flush),
         1 => Just(Op::Compact),
         2 => (0usize..100, 0usize..100).prop_map(|(a, b)| Op::CompactSome(a, b)),
@@ -210,6 +289,7 @@ impl Run {
     async fn step(&mut self, op: Op) {
         match op {
             Op::Write(rows) => self.write(rows).await,
+            Op::Together(steps) => self.together(steps).await,
             Op::Flush => self.tablet.flush().await.unwrap(),
             Op::Compact => self.tablet.compact().await.unwrap(),
             Op::CompactSome(from, count) => self.tablet.inner_for_tests().compact_some_for_tests(from, count).await.unwrap(),
@@ -230,10 +310,74 @@ impl Run {
         }
     }
 
+    async fn together(&mut self, steps: Vec<Step>) {
+        let (tablet, before) = (&self.tablet, self.tablet.visible());
+        let done = steps.into_iter().map(|step| async {
+            let done = match step.clone() {
+                Step::Write(rows) => Done::Written(tablet.write(rows, None).await.unwrap().into_iter().map(Result::unwrap).collect()),
+                Step::Check(request) => Done::Checked(tablet.check_and_mutate(request, None).await.unwrap()),
+                Step::Modify(request) => Done::Modified(tablet.read_modify_write(request, None).await),
+            };
+            (step, done)
+        });
+        let mut done = futures::future::join_all(done).await;
+        done.sort_by_key(|(_, done)| match done {
+            Done::Written(list) => list[0].seq,
+            Done::Checked(c) => c.committed.as_ref().map_or(Seq::MAX, |c| c.seq),
+            Done::Modified(m) => m.as_ref().map_or(Seq::MAX, |m| m.committed.seq),
+        });
+        for (step, done) in done {
+            self.numbered(step, done, before);
+        }
+    }
+
+    /// Compares a write with the model as all before it left it, and adds it. What was not numbered must be explained by
+    /// some state in between.
+    fn numbered(&mut self, step: Step, done: Done, before: Seq) {
+        let (now, last) = (self.world.clock.now(), self.tablet.visible());
+        let somewhere = |holds: &dyn Fn(Seq) -> bool| (before.0..=last.0).any(|at| holds(Seq(at)));
+        match (step, done) {
+            (Step::Write(rows), Done::Written(list)) => {
+                for (row, Committed { seq, timestamp }) in rows.into_iter().zip(list) {
+                    self.model.push(seq, StoredRow::reduce(row, timestamp));
+                }
+            }
+            (Step::Check(request), Done::Checked(Checked { matched, committed })) => {
+                let mutations = if matched { &request.then } else { &request.otherwise };
+                assert_eq!(committed.is_none(), mutations.is_empty());
+                let Some(Committed { seq, timestamp }) = committed else {
+                    assert!(somewhere(&|at| self.model.matches(&request, at, now) == matched), "{request:?}");
+                    return;
+                };
+                assert_eq!(self.model.matches(&request, Seq(seq.0 - 1), now), matched, "{request:?} at {seq}");
+                let row = RowMutation { key: request.key.clone(), mutations: mutations.clone() };
+                self.model.push(seq, StoredRow::reduce(row, timestamp));
+            }
+            (Step::Modify(request), Done::Modified(Err(e))) => {
+                assert_eq!(e.kind, ErrorKind::FailedPrecondition);
+                assert!(somewhere(&|at| self.model.modify(&request, (at, now), now).is_err()), "{request:?}: {e}");
+            }
+            (Step::Modify(request), Done::Modified(Ok(Modified { row, committed: Committed { seq, timestamp } }))) => {
+                let given = request.timestamp.unwrap_or(timestamp);
+                let cells = self.model.modify(&request, (Seq(seq.0 - 1), now), given).unwrap();
+                assert_eq!(row.cells, cells, "{request:?} at {seq}");
+                let set =
+                    |c: Cell| Mutation::Set { family: c.family, qualifier: c.qualifier, timestamp: Some(c.timestamp), value: c.value };
+                let row = RowMutation { key: request.key, mutations: cells.into_iter().map(set).collect() };
+                self.model.push(seq, StoredRow::reduce(row, timestamp));
+            }
+            (step, done) => panic!("{step:?} became {done:?}"),
+        }
+    }
+
     async fn read(&self, spec: ReadSpec, at: Seq) {
         let got: Vec<Row> = self.tablet.read(spec.clone(), at).unwrap().try_concat().await.unwrap();
         let expected = self.model.read(&spec, at, self.world.clock.now());
         assert_eq!(got, expected, "{spec:?} at {at}");
+        for key in ["a", "a\0", "b", "bbbbbbbbbbbbbbbb", "none"].map(Bytes::from) {
+            let row = self.tablet.read_row(&key, &spec, at).await.unwrap();
+            assert_eq!(row, self.model.row(&key, &spec, at, self.world.clock.now()), "{key:?} of {spec:?} at {at}");
+        }
     }
 
     async fn changes(&self, from: Seq, to: Seq) {
