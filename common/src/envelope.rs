@@ -96,6 +96,15 @@ pub fn decode_payload<T: DeserializeOwned>(magic: Magic, payload: &[u8]) -> Resu
     if used == payload.len() { Ok(record) } else { Err(Error::corrupt(format!("{kind} record: payload has bytes left over"))) }
 }
 
+/// Decodes the first fields of a payload that [`open`] has verified: those of `T`, whatever follows.
+///
+/// # Errors
+/// `Corrupt` if they do not decode.
+pub fn decode_prefix<T: DeserializeOwned>(magic: Magic, payload: &[u8]) -> Result<T> {
+    let decoded = bincode::serde::decode_from_slice(payload, config());
+    decoded.map(|(fields, _)| fields).map_err(|e| Error::corrupt(format!("{} record does not decode: {e}", name(magic))))
+}
+
 fn name(magic: Magic) -> String {
     String::from_utf8_lossy(&magic).into_owned()
 }

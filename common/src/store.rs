@@ -78,6 +78,12 @@ pub async fn get_opt(store: &dyn ObjectStore, path: &Path) -> Result<Option<byte
     got.bytes().await.map(Some).map_err(|e| failed("read", path, &e))
 }
 
+/// A number that nobody else draws. A put that carries it is known again when it is read back.
+#[must_use]
+pub fn nonce() -> u128 {
+    rand::random()
+}
+
 /// The error of a store request that failed.
 #[must_use]
 pub fn failed(verb: &str, path: &Path, e: &object_store::Error) -> Error {

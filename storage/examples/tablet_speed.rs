@@ -141,5 +141,5 @@ fn main() {
 }
 
 fn opening(table: Arc<Table>) -> storage::TabletOpen {
-    storage::TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(1), table, pin: None }
+    storage::TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(1), table, pin: None, log_fence: None }
 }

@@ -17,8 +17,8 @@ pub struct EngineConfig {
     pub incarnation: Incarnation,
     /// Where SSTables and manifests live.
     pub store: SharedStore,
-    /// A folder of this server's own volume, under which the log is written.
-    pub log_dir: PathBuf,
+    /// Where the log is written.
+    pub log: LogConfig,
     /// Time.
     pub clock: SharedClock,
     /// Bytes that all memtables may hold together. At half of it the largest is flushed; at all of it
@@ -28,10 +28,16 @@ pub struct EngineConfig {
     pub staged_bytes: usize,
     /// Bytes of decoded blocks kept in memory.
     pub cache_bytes: u64,
-    /// Bytes at which a log segment is closed and the next begun.
+    /// Bytes at which a log segment on disk is closed and the next begun. More: fewer files, trimmed later.
     pub log_segment_bytes: u64,
-    /// Bytes of log above which the tablets that need its oldest segment are flushed. More: longer recovery.
+    /// Bytes of log above which the tablets that hold its oldest part back are flushed, or copied to its end if they
+    /// have little in it. More: fewer flushes, longer recovery.
     pub log_bytes: u64,
+    /// The same as a number of segments or objects. More: more requests at recovery.
+    pub log_segments: usize,
+    /// A tablet with less than this unflushed is copied to the log's end instead of being flushed. More: fewer tiny
+    /// SSTables, more log written twice.
+    pub log_copy_bytes: usize,
     /// Uncompressed bytes of an SSTable block. More: better compression, dearer point reads.
     pub block_bytes: usize,
     /// How long a snapshot (a seq that was visible) stays readable without a pin.
@@ -82,7 +88,56 @@ impl Default for CompactionConfig {
     }
 }
 
+/// Which log an engine writes.
+#[derive(Clone, Debug)]
+pub enum LogConfig {
+    /// Files on the server's own volume: a commit costs one fdatasync, and unflushed rows wait for that server.
+    Disk {
+        /// A folder of that volume. One process has it.
+        dir: PathBuf,
+    },
+    /// Objects in the store: a commit costs one put, and any server can take over.
+    Object(ObjectLogSettings),
+}
+
+/// How the log in the object store commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectLogSettings {
+    /// How long the first append of an object waits for others when no put is in flight. More: fewer puts, slower commits.
+    pub linger: Duration,
+    /// The same while puts are in flight: at most one object begins in this time. More: fewer puts, slower commits.
+    pub gather: Duration,
+    /// Bytes of records at which an object is put at once.
+    pub object_bytes: usize,
+    /// Puts in flight at most, 1 to 32. Too few (under the time a put takes ÷ `gather`) slow commits down.
+    pub puts_in_flight: usize,
+    /// A put without answer is repeated after this long, and writes are refused until one is answered.
+    pub attempt: Duration,
+    /// Bytes appended and not yet durable above which writes are refused.
+    pub pending_bytes: usize,
+}
+
+impl Default for ObjectLogSettings {
+    fn default() -> Self {
+        Self {
+            linger: Duration::ZERO,
+            gather: Duration::from_millis(50),
+            object_bytes: 8 << 20,
+            puts_in_flight: 8,
+            attempt: Duration::from_secs(1),
+            pending_bytes: 128 << 20,
+        }
+    }
+}
+
 impl EngineConfig {
+    /// As [`EngineConfig::new`], with the log in the object store.
+    #[must_use]
+    pub fn with_object_log(server: ServerId, incarnation: Incarnation, store: SharedStore, clock: SharedClock) -> Self {
+        let log = LogConfig::Object(ObjectLogSettings::default());
+        Self { log, ..Self::new(server, incarnation, store, PathBuf::new(), clock) }
+    }
+
     /// The defaults for this server, store, log folder and clock.
     #[must_use]
     pub fn new(server: ServerId, incarnation: Incarnation, store: SharedStore, log_dir: PathBuf, clock: SharedClock) -> Self {
@@ -90,13 +145,15 @@ impl EngineConfig {
             server,
             incarnation,
             store,
-            log_dir,
+            log: LogConfig::Disk { dir: log_dir },
             clock,
             memtable_bytes: 256 << 20,
             staged_bytes: 1 << 30,
             cache_bytes: 256 << 20,
             log_segment_bytes: 64 << 20,
             log_bytes: 256 << 20,
+            log_segments: 600,
+            log_copy_bytes: 64 << 10,
             block_bytes: 64 << 10,
             snapshot_retention: Duration::from_secs(300),
             change_retention: Duration::from_secs(7 * 86_400),

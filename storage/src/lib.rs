@@ -30,9 +30,10 @@ mod sync;
 mod tablet;
 
 pub use arrow::ScanSpec;
-pub use config::{CompactionConfig, EngineConfig};
+pub use config::{CompactionConfig, EngineConfig, LogConfig, ObjectLogSettings};
 pub use engine::Engine;
 pub use failpoints::FAILPOINTS;
+pub use log::fence_log;
 pub use metrics::MetricsSnapshot;
 pub use tablet::{ArrowBatches, ChangeBatches, KeySample, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};
 

@@ -33,8 +33,10 @@ counters! {
     rows_read,
     /// Bytes appended to the log.
     log_bytes,
-    /// Group commits: one write and one fdatasync each.
+    /// Group commits: one write and one fdatasync, or one object each.
     log_groups,
+    /// Tablets copied to the end of the log so that older segments can go.
+    log_copies,
     /// Log segments deleted.
     log_segments_trimmed,
     /// Bytes of SSTables put.

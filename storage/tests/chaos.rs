@@ -66,7 +66,8 @@ impl World {
         config.cache_bytes = 4 << 10;
         config.snapshot_retention = Duration::ZERO;
         let engine = Engine::open(config).await?;
-        let open = TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(self.life), table: table(), pin: None };
+        let open =
+            TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(self.life), table: table(), pin: None, log_fence: None };
         let tablet = engine.open_tablet(open).await?;
         Ok((engine, tablet))
     }

@@ -23,27 +23,37 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use storage::{Engine, EngineConfig, FAILPOINTS, Tablet, TabletOpen};
+use std::time::Duration;
+use storage::{Engine, EngineConfig, FAILPOINTS, LogConfig, ObjectLogSettings, Tablet, TabletOpen};
 use support::{KEYS, Known, delete, set, table};
 
 const STEPS: usize = 400;
-/// What a child is told: folder, life, seed.
+/// Failpoints that only one of the logs passes.
+const DISK_LOG: &[&str] = &["log-append", "log-sync", "log-sync-done", "log-roll"];
+const OBJECT_LOG: &[&str] = &["log-object-put", "log-object-put-done", "log-fence-put", "log-fence-put-done"];
+/// Failpoints that each write passes.
+const OFTEN: &[&str] = &["log-append", "log-sync", "log-sync-done", "log-object-put", "log-object-put-done"];
+/// What a child is told: log, life, seed, folder.
 const CHILD: &str = "STELE_CRASH_CHILD";
 
 fn rounds() -> u64 {
     std::env::var("STELE_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
 }
 
-async fn open(folder: &Path, life: u64) -> (Arc<Engine>, Tablet) {
+async fn open(folder: &Path, life: u64, object_log: bool) -> (Arc<Engine>, Tablet) {
     let store = Arc::new(DurableLocal::open(&folder.join("store")).unwrap());
     let clock = SystemClock::shared();
     let mut config = EngineConfig::new(ServerId(1), Incarnation(life), store, folder.join("disk"), clock);
+    if object_log {
+        config.log = LogConfig::Object(ObjectLogSettings { gather: Duration::from_millis(1), ..ObjectLogSettings::default() });
+    }
+    config.log_segments = 40;
     config.memtable_bytes = 64 << 10;
     config.log_segment_bytes = 16 << 10;
     config.log_bytes = 32 << 10;
     config.snapshot_retention = std::time::Duration::ZERO;
     let engine = Engine::open(config).await.unwrap();
-    let open = TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(life), table: table(), pin: None };
+    let open = TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(life), table: table(), pin: None, log_fence: None };
     let tablet = engine.open_tablet(open).await.unwrap();
     (engine, tablet)
 }
@@ -52,31 +62,39 @@ async fn open(folder: &Path, life: u64) -> (Arc<Engine>, Tablet) {
 #[test]
 fn child() {
     let Ok(told) = std::env::var(CHILD) else { return };
-    let mut told = told.splitn(3, ' ');
+    let mut told = told.splitn(4, ' ');
+    let object_log = told.next() == Some("object");
     let (life, seed) = (told.next().unwrap().parse().unwrap(), told.next().unwrap().parse().unwrap());
     let folder = std::path::PathBuf::from(told.next().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(live(&folder, life, StdRng::seed_from_u64(seed)));
+    runtime.block_on(live(&folder, life, object_log, StdRng::seed_from_u64(seed)));
     // A life that did not come to its failpoint ends as abruptly.
     say("end");
     std::process::abort();
 }
 
 /// Aborts at the n-th passage of a failpoint.
-fn arm(random: &mut StdRng) {
-    let point = FAILPOINTS[random.random_range(0..FAILPOINTS.len())];
-    let passages = AtomicU64::new(random.random_range(1..if point.starts_with("log-") { 200 } else { 12 }));
+fn arm(object_log: bool, random: &mut StdRng) {
+    let passed = |point: &&&str| !(if object_log { DISK_LOG } else { OBJECT_LOG }).contains(*point);
+    let points: Vec<_> = FAILPOINTS.iter().filter(passed).collect();
+    let point = points[random.random_range(0..points.len())];
+    let most = match point {
+        p if OFTEN.contains(p) => 200,
+        p if ["manifest-put", "manifest-put-done", "sstable-put", "sstable-delete"].contains(p) => 12,
+        _ => 3,
+    };
+    let passages = AtomicU64::new(random.random_range(1..most));
     let crash = move || {
         if passages.fetch_sub(1, Ordering::SeqCst) == 1 {
             std::process::abort();
         }
     };
-    fail::cfg_callback(point, crash).unwrap();
+    fail::cfg_callback(*point, crash).unwrap();
 }
 
-async fn live(folder: &Path, life: u64, mut random: StdRng) {
-    arm(&mut random);
-    let (_engine, tablet) = open(folder, life).await;
+async fn live(folder: &Path, life: u64, object_log: bool, mut random: StdRng) {
+    arm(object_log, &mut random);
+    let (_engine, tablet) = open(folder, life, object_log).await;
     for step in 0..STEPS as u64 {
         match random.random_range(0..100) {
             0..70 => write(&tablet, &mut random, life * 1_000_000 + step * 10).await,
@@ -118,12 +136,13 @@ fn a_killed_process_loses_nothing_acknowledged_and_resurrects_nothing() {
     for round in 0..rounds() {
         let folder = tempfile::tempdir().unwrap();
         let mut known = Known::default();
+        let object_log = round % 2 == 1;
         for life in 1..=4u64 {
             let context = format!("seed {seed}, round {round}, life {life}");
-            crashes += u64::from(run_child(folder.path(), 2 * life, random.random(), &mut known));
+            crashes += u64::from(run_child(folder.path(), 2 * life, object_log, random.random(), &mut known));
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
-                let (engine, tablet) = open(folder.path(), 2 * life + 1).await;
+                let (engine, tablet) = open(folder.path(), 2 * life + 1, object_log).await;
                 let rows: Vec<Row> = tablet.read(ReadSpec::default(), Seq::MAX).unwrap().try_concat().await.unwrap();
                 known.check(&rows, &context);
                 engine.shutdown().await.unwrap();
@@ -135,10 +154,10 @@ fn a_killed_process_loses_nothing_acknowledged_and_resurrects_nothing() {
 }
 
 /// Whether it came to its failpoint.
-fn run_child(folder: &Path, life: u64, seed: u64, known: &mut Known) -> bool {
+fn run_child(folder: &Path, life: u64, object_log: bool, seed: u64, known: &mut Known) -> bool {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["child", "--exact", "--nocapture", "--test-threads=1"])
-        .env(CHILD, format!("{life} {seed} {}", folder.display()))
+        .env(CHILD, format!("{} {life} {seed} {}", if object_log { "object" } else { "disk" }, folder.display()))
         .stderr(Stdio::piped())
         .output()
         .unwrap();

@@ -23,7 +23,7 @@ async fn open(folder: &std::path::Path) -> (Arc<Engine>, Tablet) {
     let mut config = EngineConfig::new(ServerId(1), Incarnation(1), store, folder.join("disk"), clock);
     config.background = false;
     let engine = Engine::open(config).await.unwrap();
-    let open = TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(1), table, pin: None };
+    let open = TabletOpen { tablet: TabletId(1), range: KeyRange::ALL, epoch: Epoch(1), table, pin: None, log_fence: None };
     let tablet = engine.open_tablet(open).await.unwrap();
     (engine, tablet)
 }

@@ -79,7 +79,7 @@ async fn sleep_until(host: &Host, at: Option<Duration>) {
 async fn open(host: &Host, wanted: &Wanted) {
     let Wanted { desired, table } = wanted;
     let (tablet, range, epoch, pin) = (desired.tablet, desired.range.clone(), desired.epoch, desired.pin);
-    match host.engine.open_tablet(TabletOpen { tablet, range, epoch, table: table.clone(), pin }).await {
+    match host.engine.open_tablet(TabletOpen { tablet, range, epoch, table: table.clone(), pin, log_fence: None }).await {
         Ok(opened) => {
             tracing::info!(tablet = tablet.0, epoch = epoch.0, table = table.name, "tablet opened");
             host.registry.opened(opened, pin);

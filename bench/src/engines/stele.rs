@@ -234,7 +234,7 @@ async fn start(settings: &Settings, life: u64) -> Result<(Arc<StorageEngine>, Ta
     config.write_patience = std::time::Duration::from_secs(60);
     let engine = StorageEngine::open(config).await?;
     let table = Arc::new(table(settings.sliced)?);
-    let open = TabletOpen { tablet: TABLET, range: KeyRange::ALL, epoch: Epoch(life), table, pin: None };
+    let open = TabletOpen { tablet: TABLET, range: KeyRange::ALL, epoch: Epoch(life), table, pin: None, log_fence: None };
     let tablet = engine.open_tablet(open).await?;
     Ok((engine, tablet))
 }

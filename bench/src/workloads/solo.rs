@@ -51,7 +51,7 @@ impl Place {
     }
 
     fn tablet(&self, life: u64) -> TabletOpen {
-        TabletOpen { tablet: TABLET, range: KeyRange::ALL, epoch: Epoch(life), table: self.table.clone(), pin: None }
+        TabletOpen { tablet: TABLET, range: KeyRange::ALL, epoch: Epoch(life), table: self.table.clone(), pin: None, log_fence: None }
     }
 }
 

@@ -1,85 +1,144 @@
-//! Logs of earlier incarnations of this server: each is read once for all its tablets, and deleted when no manifest
-//! names it any more.
+//! Logs that are read back: those of earlier incarnations of this server, those of others that have died, and its own
+//! for a tablet that was closed here. Each is read by one reader for all its tablets, and deleted when no manifest names
+//! it any more.
 
-use crate::format::{LogName, LogRecord, NO_SEGMENT};
-use crate::log::{TabletRecords, incarnations, read_log, remove_log};
+use crate::LogConfig;
+use crate::format::{LogBody, LogName, NO_SEGMENT, names};
+use crate::log::{LogReader, Part, RecordStream, fence_log, incarnations, log_exists, remove_log, remove_objects};
 use crate::manifest::ManifestStore;
 use crate::shared::Shared;
 use crate::sync::lock;
-use crate::tablet::LogSource;
-use common::ids::{Epoch, TabletId};
-use common::store::SharedStore;
-use common::{Error, ErrorKind, Result};
-use std::collections::HashMap;
+use crate::tablet::{LogNeed, LogSource};
+use common::ids::Incarnation;
+use common::store::{DurableLocal, SharedStore};
+use common::{Error, Result};
+use futures::{StreamExt, TryStreamExt};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
 
-#[derive(Debug)]
-struct DeadLog {
-    oldest: u64,
-    records: TabletRecords,
-}
-
-type Cell = Arc<OnceCell<Arc<DeadLog>>>;
+type Cell = Arc<OnceCell<Arc<LogReader>>>;
 
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct DeadLogs {
-    own: LogName,
-    log_dir: PathBuf,
-    store: SharedStore,
-    /// Dead logs that still exist. Held for map operations only.
+    shared: Arc<Shared>,
+    /// This server's folder of logs, also as a store of their files.
+    files: Option<(PathBuf, SharedStore)>,
+    /// Dead logs that may still exist. Held for map operations only.
     logs: Mutex<HashMap<LogName, Cell>>,
     /// Whether a manifest may have ceased to name a dead log since the last sweep.
     due: AtomicBool,
 }
 
 impl DeadLogs {
-    pub(super) fn new(shared: &Shared) -> Self {
-        let (own, log_dir) = (shared.log.name(), shared.config.log_dir.clone());
-        let found = incarnations(&log_dir, own).unwrap_or_else(|e| {
+    pub(super) async fn new(shared: Arc<Shared>) -> Result<Self> {
+        let files = match &shared.config.log {
+            LogConfig::Disk { dir } => Some((dir.clone(), Arc::new(DurableLocal::open(dir)?) as SharedStore)),
+            LogConfig::Object(_) => None,
+        };
+        let this = Self { shared, files, logs: Mutex::default(), due: AtomicBool::new(true) };
+        let found = this.earlier().await.unwrap_or_else(|e| {
             tracing::warn!(error = %e, "earlier logs of this server are not found");
             Vec::new()
         });
-        let logs = found.into_iter().map(|log| (log, Cell::default())).collect();
-        Self { own, log_dir, store: shared.config.store.clone(), logs: Mutex::new(logs), due: AtomicBool::new(true) }
+        lock(&this.logs).extend(found.into_iter().map(|log| (log, Cell::default())));
+        Ok(this)
     }
 
-    async fn load(&self, log: LogName) -> Result<Arc<DeadLog>> {
-        let Some(cell) = lock(&self.logs).get(&log).cloned() else {
-            return Err(self.out_of_reach(log));
-        };
-        cell.get_or_try_init(|| self.read(log, None)).await.cloned()
+    fn own(&self) -> LogName {
+        self.shared.log.name()
     }
 
-    async fn read(&self, log: LogName, only: Option<(TabletId, Epoch)>) -> Result<Arc<DeadLog>> {
-        let log_dir = self.log_dir.clone();
-        let wanted = move |r: &LogRecord| only.is_none_or(|(tablet, epoch)| r.tablet == tablet && r.epoch == epoch);
-        let read = tokio::task::spawn_blocking(move || read_log(&log_dir, log, wanted)).await;
-        let read = read.map_err(|e| Error::internal(format!("reading a log ended early: {e}")))?;
-        match read {
-            Ok((oldest, records)) => Ok(Arc::new(DeadLog { oldest, records })),
-            Err(e) if e.kind == ErrorKind::NotFound => Err(self.out_of_reach(log)),
-            Err(e) => Err(e),
+    fn store(&self) -> &SharedStore {
+        &self.shared.config.store
+    }
+
+    /// Logs of earlier incarnations of this server.
+    async fn earlier(&self) -> Result<Vec<LogName>> {
+        let own = self.own();
+        if let Some((dir, _)) = &self.files {
+            return incarnations(dir, own);
         }
+        let prefix = names::server_log_prefix(own.server);
+        let listed = self.store().list_with_delimiter(Some(&prefix)).await.map_err(|e| common::store::failed("list", &prefix, &e))?;
+        let numbers = listed.common_prefixes.iter().filter_map(|p| p.filename()?.parse().ok());
+        let logs = numbers.map(|n| LogName { server: own.server, incarnation: Incarnation(n) });
+        Ok(logs.filter(|log| log.incarnation < own.incarnation).collect())
     }
 
-    /// What there still is of a tablet that was closed with everything flushed: only remembered requests count in it.
-    async fn left_over(&self, log: LogName, tablet: TabletId, epoch: Epoch) -> Vec<(u64, LogRecord)> {
-        match self.read(log, Some((tablet, epoch))).await {
-            Ok(found) => found.records.get(&tablet).cloned().unwrap_or_default(),
-            Err(_) => Vec::new(),
+    /// The folder of a log that lies on this server's volume.
+    fn folder(&self, log: LogName) -> Option<&(PathBuf, SharedStore)> {
+        self.files.as_ref().filter(|(dir, _)| log_exists(dir, log))
+    }
+
+    /// The reader of a dead log, whose objects end at `fence`; fenced here if nobody has done so.
+    async fn dead(&self, log: LogName, fence: Option<u64>) -> Result<Arc<LogReader>> {
+        let cell = lock(&self.logs).entry(log).or_default().clone();
+        let reader = cell.get_or_try_init(|| async {
+            if let Some((_, files)) = self.folder(log) {
+                return LogReader::files(files.clone(), log).await.map(Arc::new);
+            }
+            let fence = match fence {
+                Some(fence) => fence,
+                None => self.fence(log).await?,
+            };
+            LogReader::objects(self.store().clone(), log, fence).await.map(Arc::new)
+        });
+        reader.await.cloned()
+    }
+
+    /// The reader of a log that holds what a tablet has not flushed.
+    async fn reader(&self, log: LogName, part: Part, fence: Option<u64>) -> Result<Arc<LogReader>> {
+        if log == self.own() {
+            return Ok(Arc::new(self.shared.log.reader(0)));
+        }
+        // A tablet that was closed with staged rows leaves them in the log of a server that goes on.
+        if fence.is_none() && self.folder(log).is_none() {
+            let reader = self.as_it_is(log).await?;
+            let mut records = reader.records(part);
+            let mut closed = false;
+            while let Some((_, record)) = records.try_next().await? {
+                closed = matches!(record.body, LogBody::ClosedTablet);
+            }
+            if closed {
+                return Ok(reader);
+            }
+        }
+        self.dead(log, fence).await
+    }
+
+    async fn fence(&self, log: LogName) -> Result<u64> {
+        // A log that was ever named has begun: one without objects lies elsewhere.
+        if LogReader::objects_as_listed(self.store().clone(), log).await?.oldest().is_none() {
+            return Err(self.out_of_reach(log));
+        }
+        let position = fence_log(self.store(), log, common::store::nonce()).await?;
+        tracing::info!(server = %log.server, incarnation = %log.incarnation, position, "a dead log is fenced");
+        Ok(position)
+    }
+
+    /// A log as it is now, which may go on growing.
+    async fn as_it_is(&self, log: LogName) -> Result<Arc<LogReader>> {
+        if log == self.own() {
+            return Ok(Arc::new(self.shared.log.reader(0)));
+        }
+        match self.folder(log) {
+            Some(_) => self.dead(log, None).await,
+            None => LogReader::objects_as_listed(self.store().clone(), log).await.map(Arc::new),
         }
     }
 
     fn out_of_reach(&self, log: LogName) -> Error {
+        let place = match &self.files {
+            Some((dir, _)) => format!("in '{}'", dir.display()),
+            None => "in the object store".to_owned(),
+        };
         Error::unavailable(format!(
-            "the log of server {} incarnation {} is not in '{}': its unflushed rows are on the volume of that server",
-            log.server,
-            log.incarnation,
-            self.log_dir.display()
+            "the log of server {} incarnation {} is not {place}: its unflushed rows are on the volume of that server",
+            log.server, log.incarnation
         ))
     }
 
@@ -90,51 +149,66 @@ impl DeadLogs {
 
     /// Deletes the dead logs that no manifest names. Called by one task only.
     pub(super) async fn sweep(&self) {
-        if !self.due.swap(false, Ordering::AcqRel) {
+        if !self.due.swap(false, Ordering::AcqRel) || lock(&self.logs).is_empty() {
             return;
         }
-        let logs: Vec<_> = lock(&self.logs).keys().copied().collect();
-        for log in logs {
-            match self.sweep_one(log).await {
-                Ok(true) => tracing::info!(server = %log.server, incarnation = %log.incarnation, "a dead log is deleted"),
-                Ok(false) => {}
-                Err(e) => {
-                    tracing::debug!(error = %e, "a dead log stays for now");
-                    self.look_again();
-                }
-            }
+        if let Err(e) = self.sweep_all().await {
+            tracing::debug!(error = %e, "dead logs stay for now");
+            self.look_again();
         }
     }
 
-    /// A tablet without records in the log may name it too: all manifests are asked.
-    async fn sweep_one(&self, log: LogName) -> Result<bool> {
-        for tablet in ManifestStore::tablets(&self.store).await? {
-            let newest = ManifestStore::newest(self.store.clone(), tablet).await?;
-            if newest.is_some_and(|(_, m)| m.log == log && m.log_from != NO_SEGMENT) {
-                return Ok(false);
-            }
+    async fn sweep_all(&self) -> Result<()> {
+        let named = self.named().await?;
+        let logs: Vec<_> = lock(&self.logs).keys().filter(|log| !named.contains(*log)).copied().collect();
+        for log in logs {
+            self.remove(log).await?;
+            lock(&self.logs).remove(&log);
+            tracing::info!(server = %log.server, incarnation = %log.incarnation, "a dead log is deleted");
         }
-        let log_dir = self.log_dir.clone();
-        let removed = tokio::task::spawn_blocking(move || remove_log(&log_dir, log)).await;
-        removed.map_err(|e| Error::internal(format!("deleting a log ended early: {e}")))??;
-        lock(&self.logs).remove(&log);
-        Ok(true)
+        Ok(())
+    }
+
+    /// The logs that some manifest needs. A tablet without records in a log may name it too: all manifests are asked.
+    async fn named(&self) -> Result<HashSet<LogName>> {
+        let mut named = HashSet::new();
+        for tablet in ManifestStore::tablets(self.store()).await? {
+            let newest = ManifestStore::newest(self.store().clone(), tablet).await?;
+            named.extend(newest.filter(|(_, m)| m.log_from != NO_SEGMENT).map(|(_, m)| m.log));
+        }
+        Ok(named)
+    }
+
+    async fn remove(&self, log: LogName) -> Result<()> {
+        if let Some((dir, _)) = self.folder(log).cloned() {
+            let removed = tokio::task::spawn_blocking(move || remove_log(&dir, log)).await;
+            return removed.map_err(|e| Error::internal(format!("deleting a log ended early: {e}")))?;
+        }
+        match self.fence(log).await {
+            Ok(position) => remove_objects(self.store(), log, position).await,
+            Err(_) if LogReader::objects_as_listed(self.store().clone(), log).await?.oldest().is_none() => Ok(()),
+            Err(e) => Err(e),
+        }
     }
 }
 
 #[async_trait::async_trait]
 impl LogSource for DeadLogs {
-    async fn records(&self, log: LogName, tablet: TabletId, epoch: Epoch, from: u64) -> Result<Vec<(u64, LogRecord)>> {
+    async fn records(&self, need: LogNeed) -> Result<RecordStream> {
+        let LogNeed { log, part, from, fence } = need;
         if from == NO_SEGMENT {
-            return Ok(self.left_over(log, tablet, epoch).await);
+            // Closed with everything flushed: only remembered requests count, and a log that is gone has none.
+            let Ok(reader) = self.as_it_is(log).await else { return Ok(futures::stream::empty().boxed()) };
+            return Ok(reader.records(part).filter(|found| std::future::ready(found.is_ok())).boxed());
         }
-        // The own log goes on growing: a tablet that was closed here and comes back reads what there is of it.
-        let found = if log == self.own { self.read(log, Some((tablet, epoch))).await? } else { self.load(log).await? };
-        if found.oldest == 0 || found.oldest > from {
-            let text = format!("log of server {} incarnation {}: tablet {tablet} needs segment {from}", log.server, log.incarnation);
-            return Err(Error::corrupt(format!("{text}, the oldest there is {}", found.oldest)));
+        let reader = self.reader(log, part, fence).await?;
+        let first = reader.oldest().unwrap_or(u64::MAX);
+        if (first..=reader.end()).contains(&from) {
+            return Ok(reader.records(part));
         }
-        let records = found.records.get(&tablet).into_iter().flatten();
-        Ok(records.filter(|(_, r)| r.epoch == epoch).cloned().collect())
+        // What the store lists may have been stale: the next attempt lists anew.
+        lock(&self.logs).insert(log, Cell::default());
+        let text = format!("log of server {} incarnation {}: tablet {} needs segment {from}", log.server, log.incarnation, part.0);
+        Err(Error::corrupt(format!("{text}, there are those from {first} to before {}", reader.end())))
     }
 }

@@ -19,7 +19,7 @@ pub(super) async fn run(shared: Arc<Shared>, tablets: Arc<Tablets>, dead_logs: A
     loop {
         let _ = tokio::time::timeout(ROUND, shared.wake.notified()).await;
         flush_for_memory(&shared, &tablets);
-        flush_for_log(&shared, &tablets);
+        move_on_in_log(&shared, &tablets);
         if let Some(needed) = needed_segment(&shared, &tablets)
             && let Err(e) = shared.log.trim(needed).await
         {
@@ -45,17 +45,19 @@ fn flush_for_memory(shared: &Shared, tablets: &Tablets) {
     }
 }
 
-/// Above the log's budget the tablets that hold its oldest segment back are flushed, small ones too: a flush costs
-/// one small SSTable, which compaction joins, where copying their records to the tail would cost log again and again.
-fn flush_for_log(shared: &Shared, tablets: &Tablets) {
-    if shared.log.bytes() > shared.config.log_bytes {
-        let oldest = shared.log.oldest();
-        open_tablets(tablets).iter().filter(|t| t.log_from() <= oldest).for_each(|t| t.maintain());
+/// Above the log's budget the tablets that hold its oldest part back move on in it, until three quarters are left.
+fn move_on_in_log(shared: &Shared, tablets: &Tablets) {
+    let (bytes, segments) = (shared.config.log_bytes, shared.config.log_segments);
+    let open = open_tablets(tablets);
+    let needed = open.iter().map(|t| t.log_from()).min().unwrap_or(u64::MAX);
+    if needed < shared.log.keep_from(bytes, segments) {
+        let keep = shared.log.keep_from(bytes / 4 * 3, segments / 4 * 3);
+        open.iter().filter(|t| t.log_from() < keep).for_each(|t| t.move_on());
     }
 }
 
 /// The first segment that some tablet's manifest needs; `None` while that cannot be told.
-fn needed_segment(shared: &Shared, tablets: &Tablets) -> Option<u64> {
+pub(super) fn needed_segment(shared: &Shared, tablets: &Tablets) -> Option<u64> {
     let mut needed = shared.log.newest();
     for slot in lock(tablets).values() {
         match slot {

@@ -42,6 +42,24 @@ pub fn snapshot(name: &str, tablet: TabletId) -> Path {
     Path::from(format!("snapshots/{name}/{tablet}"))
 }
 
+/// The objects of one incarnation's log; the same names as files of a log folder.
+#[must_use]
+pub fn log_prefix(log: LogName) -> Path {
+    Path::from(format!("log/{}/{}", log.server, log.incarnation))
+}
+
+/// The objects of all logs of a server.
+#[must_use]
+pub fn server_log_prefix(server: common::ids::ServerId) -> Path {
+    Path::from(format!("log/{server}"))
+}
+
+/// A log object.
+#[must_use]
+pub fn log_object(log: LogName, number: u64) -> Path {
+    log_prefix(log).join(segment(number))
+}
+
 /// The folder of one incarnation's log under the log folder.
 #[must_use]
 pub fn log_folder(log_dir: &std::path::Path, log: LogName) -> PathBuf {
@@ -74,5 +92,6 @@ mod tests {
         let log = LogName { server: ServerId(2), incarnation: Incarnation(5) };
         let file = log_folder(std::path::Path::new("/d"), log).join(segment(1));
         assert_eq!(file, PathBuf::from("/d/log/2/5/00000000000000000001"));
+        assert_eq!(log_object(log, 1).as_ref(), "log/2/5/00000000000000000001");
     }
 }

@@ -77,6 +77,8 @@ pub enum LogBody {
         /// What was written, if anything; its seq is `last`.
         row: Option<StoredRow>,
     },
+    /// Nothing before it counts but request ids: what recovery needs of that follows, in the same append.
+    Restart,
 }
 
 /// A request whose repetition gets this result.
@@ -116,16 +118,29 @@ impl LogRecord {
         envelope::encode(RECORD_MAGIC, RECORD_FORMAT, self)
     }
 
+    /// Tablet and epoch of the record at the start of `bytes`, with its whole length.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming what does not fit.
+    pub(crate) fn peek(bytes: &[u8]) -> Result<((TabletId, Epoch), usize)> {
+        let (payload, whole) = Self::open(bytes)?;
+        Ok((envelope::decode_prefix(RECORD_MAGIC, payload)?, whole))
+    }
+
     /// The record at the start of `bytes`, with its whole length.
     ///
     /// # Errors
     /// `Corrupt`, naming what does not fit.
     pub fn decode(bytes: &[u8]) -> Result<(Self, usize)> {
+        let (payload, whole) = Self::open(bytes)?;
+        Ok((envelope::decode_payload(RECORD_MAGIC, payload)?, whole))
+    }
+
+    fn open(bytes: &[u8]) -> Result<(&[u8], usize)> {
         let (version, payload, whole) = envelope::open(RECORD_MAGIC, bytes)?;
         if version != RECORD_FORMAT {
             return Err(Error::corrupt(format!("log record: format version {version}, this build reads {RECORD_FORMAT}")));
         }
-        let record = envelope::decode_payload(RECORD_MAGIC, payload)?;
-        Ok((record, whole))
+        Ok((payload, whole))
     }
 }

@@ -1,26 +1,25 @@
 //! The log on a local disk: one writer thread, many appends to one write and one fdatasync.
 
-use super::group::{GroupHeader, segment_header};
+use super::batch::{Batch, Done, EncodedRecords};
+use super::group::{GroupHeader, HEADER_BYTES, segment_end, segment_header};
+use super::index::Index;
+use super::live::LiveSegments;
 use super::segments::{create_folder, sync_folder};
-use super::{Durable, EncodedRecords, Log};
+use super::{Durable, KEEP_YOUNGER, Log, LogReader};
 use crate::format::{LogName, names};
 use crate::metrics::Metrics;
-use crate::sync::lock;
+use common::store::{DurableLocal, SharedStore};
 use common::time::SharedClock;
 use common::{Error, Result};
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 /// Bytes of records that one group commit takes at most, unless its first append alone is larger.
 const MAX_GROUP_BYTES: usize = 16 << 20;
-/// Request ids are remembered this long, so segments younger than this stay.
-const KEEP_YOUNGER: Duration = Duration::from_secs(60);
 
 /// Settings of a [`DiskLog`].
 #[derive(Clone, Debug)]
@@ -36,6 +35,8 @@ pub(crate) struct DiskLogConfig {
 pub(crate) struct DiskLog {
     name: LogName,
     folder: PathBuf,
+    /// The log folder, for reading back.
+    files: SharedStore,
     clock: SharedClock,
     jobs: mpsc::Sender<Job>,
     shared: Arc<Shared>,
@@ -46,18 +47,8 @@ pub(crate) struct DiskLog {
 #[derive(Debug, Default)]
 struct Shared {
     newest: AtomicU64,
-    /// Bytes and time of the last append of each segment. Held for map operations only.
-    segments: Mutex<BTreeMap<u64, SegmentState>>,
+    segments: LiveSegments,
 }
-
-#[derive(Clone, Copy, Debug, Default)]
-struct SegmentState {
-    bytes: u64,
-    touched: Duration,
-}
-
-/// Told the segment, or what went wrong.
-type Done = oneshot::Sender<Result<u64>>;
 
 #[derive(Debug)]
 enum Job {
@@ -76,12 +67,13 @@ impl DiskLog {
             return Err(Error::already_exists(format!("the log '{}' exists: an incarnation is used once", folder.display())));
         }
         create_folder(&folder)?;
+        let files = Arc::new(DurableLocal::open(&config.log_dir)?);
         let shared = Arc::new(Shared::default());
         let writer = Writer::begin(&config, folder.clone(), shared.clone(), metrics.clone())?;
         let (jobs, queue) = mpsc::channel();
         let thread = std::thread::Builder::new().name("stele-log".into());
         thread.spawn(move || writer.run(&queue)).map_err(|e| Error::unavailable(format!("cannot start the log thread: {e}")))?;
-        Ok(Self { name: config.name, folder, clock: config.clock, jobs, shared, metrics })
+        Ok(Self { name: config.name, folder, files, clock: config.clock, jobs, shared, metrics })
     }
 }
 
@@ -103,26 +95,24 @@ impl Log for DiskLog {
         self.shared.newest.load(Ordering::Acquire)
     }
 
-    fn oldest(&self) -> u64 {
-        lock(&self.shared.segments).keys().next().copied().unwrap_or_default()
+    fn keep_from(&self, bytes: u64, segments: usize) -> u64 {
+        self.shared.segments.keep_from(bytes, segments)
     }
 
-    fn bytes(&self) -> u64 {
-        lock(&self.shared.segments).values().map(|s| s.bytes).sum()
+    fn reader(&self, from: u64) -> LogReader {
+        LogReader::live(self.files.clone(), self.name, self.shared.segments.indexes(from))
     }
 
     async fn trim(&self, needed: u64) -> Result<()> {
         let (newest, young) = (self.newest(), self.clock.monotonic().saturating_sub(KEEP_YOUNGER));
-        loop {
-            let oldest = lock(&self.shared.segments).first_key_value().map(|(n, s)| (*n, *s));
-            let Some((number, _)) = oldest.filter(|(n, s)| *n < needed && *n < newest && s.touched < young) else {
-                return Ok(());
-            };
+        while let Some(number) = self.shared.segments.trimmable(needed.min(newest), young) {
+            fail::fail_point!("log-trim-delete", |_| Err(Error::unavailable("failpoint: log-trim-delete")));
             let path = self.folder.join(names::segment(number));
             tokio::fs::remove_file(&path).await.map_err(|e| Error::unavailable(format!("cannot delete '{}': {e}", path.display())))?;
-            lock(&self.shared.segments).remove(&number);
+            self.shared.segments.remove(number);
             self.metrics.log_segments_trimmed.add(1);
         }
+        Ok(())
     }
 
     async fn close(&self) -> Result<()> {
@@ -152,32 +142,33 @@ struct Writer {
     written: u64,
     /// Number of the next group in it.
     group: u64,
+    /// Reused from group to group.
+    buffer: Vec<u8>,
 }
 
 impl Writer {
     fn begin(config: &DiskLogConfig, folder: PathBuf, shared: Arc<Shared>, metrics: Arc<Metrics>) -> Result<Self> {
         let (file, written) = create_segment(&folder, config.name, 1)?;
         let (name, segment_bytes, clock) = (config.name, config.segment_bytes, config.clock.clone());
-        let writer = Self { name, folder, segment_bytes, clock, shared, metrics, file, segment: 1, written, group: 1 };
-        writer.publish();
+        let buffer = Vec::new();
+        let writer = Self { name, folder, segment_bytes, clock, shared, metrics, file, segment: 1, written, group: 1, buffer };
+        writer.publish(|_| {});
         Ok(writer)
     }
 
     fn run(mut self, queue: &mpsc::Receiver<Job>) {
         let mut broken = None;
         while let Ok(first) = queue.recv() {
-            let (records, waiting, close) = gather(first, queue);
+            let (mut batch, close) = gather(first, queue);
             let result = match &broken {
                 Some(e) => Err(Error::clone(e)),
-                None => self.commit(&records),
+                None => self.commit(&mut batch),
             };
             if let Err(e) = &result {
                 tracing::error!(error = %e, "the log has failed; this server takes no more writes");
                 broken = Some(e.clone());
             }
-            for done in waiting {
-                let _ = done.send(result.clone());
-            }
+            batch.finish(&result);
             if let Some(done) = close {
                 let ended = result.and_then(|_| self.end());
                 let _ = done.send(ended.map(|()| self.segment));
@@ -187,71 +178,77 @@ impl Writer {
     }
 
     /// Makes the records durable in one segment; its number.
-    fn commit(&mut self, records: &EncodedRecords) -> Result<u64> {
-        if records.count == 0 {
+    fn commit(&mut self, batch: &mut Batch) -> Result<u64> {
+        let records = batch.records();
+        if records == 0 {
             return Ok(self.segment);
         }
         if self.written >= self.segment_bytes {
             self.roll()?;
         }
-        self.write_group(records)?;
+        let mut index = Index::default();
+        self.buffer.clear();
+        self.buffer.resize(HEADER_BYTES, 0);
+        batch.write(self.written + HEADER_BYTES as u64, &mut self.buffer, &mut index);
+        let header = GroupHeader::of(self.group, records, &self.buffer[HEADER_BYTES..])?.encode();
+        self.buffer[..HEADER_BYTES].copy_from_slice(&header);
+        self.write_synced()?;
         self.metrics.log_groups.add(1);
-        self.metrics.log_bytes.add(records.bytes.len() as u64);
-        self.publish();
+        self.metrics.log_bytes.add(batch.bytes() as u64);
+        self.publish(|known| known.extend(index));
         Ok(self.segment)
     }
 
-    fn write_group(&mut self, records: &EncodedRecords) -> Result<()> {
+    /// Appends the buffer.
+    fn write_synced(&mut self) -> Result<()> {
         let failed = |e: std::io::Error| Error::unavailable(format!("cannot append to the log: {e}"));
         fail::fail_point!("log-append", |_| Err(Error::unavailable("failpoint: log-append")));
-        let header = GroupHeader::of(self.group, records.count, &records.bytes)?.encode();
-        self.file.write_all(&header).map_err(failed)?;
-        self.file.write_all(&records.bytes).map_err(failed)?;
+        self.file.write_all(&self.buffer).map_err(failed)?;
         fail::fail_point!("log-sync", |_| Err(Error::unavailable("failpoint: log-sync")));
         self.file.sync_data().map_err(failed)?;
+        fail::fail_point!("log-sync-done", |_| Err(Error::unavailable("failpoint: log-sync-done")));
         self.group += 1;
-        self.written += (header.len() + records.bytes.len()) as u64;
+        self.written += self.buffer.len() as u64;
+        self.buffer.shrink_to(MAX_GROUP_BYTES);
         Ok(())
     }
 
     fn end(&mut self) -> Result<()> {
-        self.write_group(&EncodedRecords::default())
+        let index = self.shared.segments.indexes(self.segment).pop().map(|(_, index)| index).unwrap_or_default();
+        self.buffer = segment_end(self.name, self.segment, &index, self.group, self.written)?;
+        self.write_synced()
     }
 
     fn roll(&mut self) -> Result<()> {
         self.end()?;
+        fail::fail_point!("log-roll", |_| Err(Error::unavailable("failpoint: log-roll")));
         let (file, written) = create_segment(&self.folder, self.name, self.segment + 1)?;
         (self.file, self.written, self.segment, self.group) = (file, written, self.segment + 1, 1);
         Ok(())
     }
 
-    fn publish(&self) {
-        let state = SegmentState { bytes: self.written, touched: self.clock.monotonic() };
-        lock(&self.shared.segments).insert(self.segment, state);
+    fn publish(&self, note: impl FnOnce(&mut Index)) {
+        let (bytes, touched) = (self.written, self.clock.monotonic());
+        self.shared.segments.change(self.segment, |s| {
+            (s.bytes, s.touched) = (bytes, touched);
+            note(Arc::make_mut(&mut s.index));
+        });
         self.shared.newest.store(self.segment, Ordering::Release);
     }
 }
 
 /// Joins what waits into one group.
-fn gather(first: Job, queue: &mpsc::Receiver<Job>) -> (EncodedRecords, Vec<Done>, Option<Done>) {
-    let (mut records, mut waiting) = (EncodedRecords::default(), Vec::new());
+fn gather(first: Job, queue: &mpsc::Receiver<Job>) -> (Batch, Option<Done>) {
+    let mut batch = Batch::default();
     let mut next = Some(first);
     while let Some(job) = next {
         match job {
-            Job::Append(more, done) => {
-                records.count += more.count;
-                if records.bytes.is_empty() {
-                    records.bytes = more.bytes;
-                } else {
-                    records.bytes.extend_from_slice(&more.bytes);
-                }
-                waiting.push(done);
-            }
-            Job::Close(done) => return (records, waiting, Some(done)),
+            Job::Append(records, done) => batch.push(records, done),
+            Job::Close(done) => return (batch, Some(done)),
         }
-        next = if records.bytes.len() < MAX_GROUP_BYTES { queue.try_recv().ok() } else { None };
+        next = if batch.bytes() < MAX_GROUP_BYTES { queue.try_recv().ok() } else { None };
     }
-    (records, waiting, None)
+    (batch, None)
 }
 
 fn create_segment(folder: &Path, log: LogName, number: u64) -> Result<(File, u64)> {

@@ -6,7 +6,7 @@
 //! reserved  u16 LE   0
 //! number    u64 LE   from 1 within the segment, without gaps
 //! length    u32 LE   bytes of records
-//! count     u32 LE   records; 0: the end of the segment, nothing follows
+//! count     u32 LE   records; 0: the end of the segment: an index for records, then a footer (`index.rs`)
 //! crc32c    u32 LE   of the records
 //! crc32c    u32 LE   of the 28 bytes above
 //! records
@@ -15,6 +15,7 @@
 //! One group is one write and one fdatasync, and the next is written only after it: so damage that a
 //! later group follows is damage, and damage that nothing follows is a torn tail.
 
+use super::index::{Index, footer};
 use crate::format::LogName;
 use common::envelope::{self, Magic};
 use common::{Error, Result};
@@ -24,7 +25,7 @@ pub(super) const HEADER_BYTES: usize = 32;
 const MAGIC: Magic = *b"STLG";
 const VERSION: u16 = 1;
 const SEGMENT_MAGIC: Magic = *b"STLS";
-const SEGMENT_FORMAT: u16 = 1;
+const SEGMENT_FORMAT: u16 = 2;
 
 /// The first record of a segment: which it is, so that a misplaced file is noticed.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +89,14 @@ impl GroupHeader {
     pub(super) fn is_end(&self) -> bool {
         self.count == 0
     }
+}
+
+/// What ends a segment whose group `number` would begin at `at`.
+pub(super) fn segment_end(log: LogName, segment: u64, index: &Index, number: u64, at: u64) -> Result<Vec<u8>> {
+    let encoded = index.encode(log, segment)?;
+    let header = GroupHeader::of(number, 0, &encoded)?.encode();
+    let footer = footer(at + HEADER_BYTES as u64, encoded.len())?;
+    Ok([header.as_slice(), &encoded, &footer].concat())
 }
 
 /// Whether a group numbered above `number` begins somewhere in `bytes`.

@@ -10,14 +10,9 @@ fn failed(what: &str, path: &Path, e: &std::io::Error) -> Error {
     Error::unavailable(format!("cannot {what} '{}': {e}", path.display()))
 }
 
-/// Segment numbers in a log's folder, ascending. `None` if there is no such folder.
-pub(super) fn numbers(folder: &Path) -> Result<Option<Vec<u64>>> {
-    let Some(mut numbers) = numbered(folder)? else { return Ok(None) };
-    numbers.sort_unstable();
-    match numbers.windows(2).find(|w| w[0] + 1 != w[1]) {
-        Some(gap) => Err(Error::corrupt(format!("log folder '{}': segment {} is missing", folder.display(), gap[0] + 1))),
-        None => Ok(Some(numbers)),
-    }
+/// Whether this log has a folder.
+pub(crate) fn log_exists(log_dir: &Path, log: LogName) -> bool {
+    names::log_folder(log_dir, log).is_dir()
 }
 
 /// Incarnations of `own.server` that have a log and are not `own`.
@@ -30,7 +25,10 @@ pub(crate) fn incarnations(log_dir: &Path, own: LogName) -> Result<Vec<LogName>>
 /// Deletes a dead log, newest segment last, so that what is left of an interrupted deletion has no gap.
 pub(crate) fn remove_log(log_dir: &Path, log: LogName) -> Result<()> {
     let folder = names::log_folder(log_dir, log);
-    for number in numbers(&folder)?.unwrap_or_default() {
+    let mut numbers = numbered(&folder)?.unwrap_or_default();
+    numbers.sort_unstable();
+    for number in numbers {
+        fail::fail_point!("dead-log-delete", |_| Err(Error::unavailable("failpoint: dead-log-delete")));
         let path = folder.join(names::segment(number));
         fs::remove_file(&path).map_err(|e| failed("delete", &path, &e))?;
     }

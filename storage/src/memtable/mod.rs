@@ -96,6 +96,13 @@ impl Memtable {
         samples
     }
 
+    /// What it holds now lies in the log from this segment on too.
+    pub(crate) fn moved_to(&self, log_from: u64) {
+        if !self.is_empty() {
+            self.log_from.store(log_from, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }

@@ -15,6 +15,7 @@ impl Inner {
         }
         self.drain().await;
         self.flush().await?;
+        fail::fail_point!("close-flushed", |_| Err(Error::unavailable("failpoint: close-flushed")));
         let _compacting = self.compacting.write().await;
         if lock(&self.numbering).broken.is_none() {
             let record = self.record(Seq::ZERO, Seq::ZERO, LogBody::ClosedTablet);

@@ -137,6 +137,7 @@ impl Inner {
     }
 
     pub(super) async fn admit(&self, weight: usize) -> Result<()> {
+        self.shared.log.ready().inspect_err(|_| self.shared.metrics.writes_refused.add(1))?;
         let memory = &self.shared.memory;
         if memory.used() >= memory.limit() / 2 {
             self.shared.wake.notify_one();

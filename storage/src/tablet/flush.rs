@@ -69,7 +69,7 @@ impl Inner {
     }
 
     /// Puts a manifest if the flushed seq or the log position has moved without a flush.
-    async fn note_position(&self) -> Result<()> {
+    pub(super) async fn note_position(&self) -> Result<()> {
         let (mut flushed, mut moved) = (None, false);
         {
             let current = self.manifest.lock().await;

@@ -5,6 +5,7 @@ mod close;
 mod commit;
 mod compact;
 mod conditional;
+mod copy;
 mod derived;
 mod flush;
 mod hot;
@@ -26,7 +27,7 @@ mod validate;
 pub(crate) use inner::Inner;
 pub use samples::KeySample;
 
-pub(crate) use open::{LogSource, open};
+pub(crate) use open::{LogNeed, LogSource, open};
 pub(crate) use sst::Retired;
 
 use crate::arrow::ScanSpec;
@@ -63,6 +64,9 @@ pub struct TabletOpen {
     pub table: Arc<Table>,
     /// The oldest seq that some change reader still needs.
     pub pin: Option<Seq>,
+    /// Where the log of its last owner was fenced ([`crate::fence_log`]). `None`: the engine fences it if that owner has
+    /// not closed the tablet; so it must be dead.
+    pub log_fence: Option<u64>,
 }
 
 /// The size of a tablet.

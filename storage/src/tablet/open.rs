@@ -18,25 +18,37 @@ use super::snapshots::Snapshots;
 use super::sst::{Sst, reference};
 use crate::compaction::{self, Names, Points, Target};
 use crate::format::{LogBody, LogName, LogRecord, Manifest, SstableName, SstableRef};
-use crate::log::EncodedRecords;
+use crate::log::{EncodedRecords, Part, RecordStream};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
 use crate::procedures::{self, Referrer};
 use crate::read::Sources;
 use crate::shared::Shared;
 use crate::slice::Slicer;
-use common::ids::{Epoch, Seq, TabletId};
+use common::ids::Seq;
 use common::time::Micros;
 use common::{Error, Result};
+use futures::stream::{self, StreamExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use tokio::sync::watch;
 
+/// Which records of which log a tablet's recovery needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogNeed {
+    pub(crate) log: LogName,
+    pub(crate) part: Part,
+    /// The first segment that must be there; [`NO_SEGMENT`](crate::format::NO_SEGMENT): none.
+    pub(crate) from: u64,
+    /// Where the log was fenced, if it was.
+    pub(crate) fence: Option<u64>,
+}
+
 /// Where the records of dead and living logs come from.
 #[async_trait::async_trait]
 pub(crate) trait LogSource: Send + Sync {
-    /// The records of one tablet and epoch with their segments, in order. `from`: the first segment that must be there.
-    async fn records(&self, log: LogName, tablet: TabletId, epoch: Epoch, from: u64) -> Result<Vec<(u64, LogRecord)>>;
+    /// The records of one tablet and epoch with their segments, in order; those below `from` too as far as they are there.
+    async fn records(&self, need: LogNeed) -> Result<RecordStream>;
 }
 
 /// Takes a tablet over, or begins a new one.
@@ -50,9 +62,12 @@ pub(crate) async fn open(shared: Arc<Shared>, logs: &dyn LogSource, open: Tablet
             ManifestStore::take(store, number, taken).await?
         }
     };
+    fail::fail_point!("recovery-taken", |_| Err(Error::unavailable("failpoint: recovery-taken")));
     let taken = manifest.current().clone();
-    let records = if is_new(&taken) { Vec::new() } else { logs.records(taken.log, open.tablet, taken.log_epoch, taken.log_from).await? };
-    let replayed = Replayed::new(&taken, records, shared.config.clock.as_ref());
+    let need = LogNeed { log: taken.log, part: (open.tablet, taken.log_epoch), from: taken.log_from, fence: open.log_fence };
+    let records = if is_new(&taken) { stream::empty().boxed() } else { logs.records(need).await? };
+    let replayed = Replayed::read(&taken, records, shared.config.clock.as_ref()).await?;
+    fail::fail_point!("recovery-replayed", |_| Err(Error::unavailable("failpoint: recovery-replayed")));
     settle_in(&shared, &open, manifest, replayed).await
 }
 
@@ -135,6 +150,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
     if copied.count > 0 {
         shared.log.append(copied).await.map_err(|_| Error::unavailable("the log has ended"))??;
     }
+    fail::fail_point!("recovery-copied", |_| Err(Error::unavailable("failpoint: recovery-copied")));
     let sstables = open_sstables(shared, &next.sstables).await?;
     manifest.put(next.clone()).await?;
     shared.staged.take(staged_bytes);

@@ -100,6 +100,11 @@ impl Queue {
         index.get(key)
     }
 
+    /// The ticket that was given last.
+    pub(super) fn last_ticket(&self) -> u64 {
+        self.next_ticket
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }

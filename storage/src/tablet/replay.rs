@@ -3,9 +3,13 @@
 use super::requests::{Requests, conditional, is_recent};
 use super::staging::{Staged, weight};
 use crate::format::{LogBody, LogRecord, Manifest, Outcome, Remembered};
+use crate::log::RecordStream;
 use crate::memtable::Memtable;
+use common::Result;
 use common::ids::Seq;
 use common::time::{Clock, Micros};
+use futures::TryStreamExt;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A tablet's state in memory after replay.
@@ -24,8 +28,23 @@ pub(super) struct Replayed {
 
 impl Replayed {
     /// Replays a tablet's records, given with their segments, over its manifest.
-    pub(super) fn new(manifest: &Manifest, records: Vec<(u64, LogRecord)>, clock: &dyn Clock) -> Self {
-        let mut this = Self {
+    ///
+    /// # Errors
+    /// What the stream gives.
+    pub(super) async fn read(manifest: &Manifest, mut records: RecordStream, clock: &dyn Clock) -> Result<Self> {
+        let mut this = Self::of(manifest);
+        while let Some((segment, record)) = records.try_next().await? {
+            this.record(manifest, segment, record);
+        }
+        let mut known = HashSet::new();
+        this.remembered.retain(|r| is_recent(r.timestamp, clock.now()) && known.insert(r.request));
+        // Restored ids are remembered for a whole minute more: longer never hurts.
+        this.remembered.iter().for_each(|r| this.requests.restore(r, clock.monotonic()));
+        Ok(this)
+    }
+
+    fn of(manifest: &Manifest) -> Self {
+        Self {
             memtable: Memtable::new(),
             staged: Staged::new(manifest.applied_runs.clone()),
             staged_bytes: 0,
@@ -33,14 +52,13 @@ impl Replayed {
             requests: Requests::default(),
             visible: manifest.flushed,
             highest: manifest.highest_timestamp,
-        };
-        for (segment, record) in records {
-            this.record(manifest, segment, record);
         }
-        this.remembered.retain(|r| is_recent(r.timestamp, clock.now()));
-        // Restored ids are remembered for a whole minute more: longer never hurts.
-        this.remembered.iter().for_each(|r| this.requests.restore(r, clock.monotonic()));
-        this
+    }
+
+    /// Forgets everything but request ids.
+    fn restart(&mut self, manifest: &Manifest) {
+        let (remembered, highest) = (std::mem::take(&mut self.remembered), self.highest);
+        *self = Self { remembered, highest, ..Self::of(manifest) };
     }
 
     fn record(&mut self, manifest: &Manifest, segment: u64, record: LogRecord) {
@@ -87,6 +105,7 @@ impl Replayed {
             }
             LogBody::DropStaged { run } => self.staged_bytes -= self.staged.take(&[run]).weight,
             LogBody::Requests(remembered) => self.remembered.extend(remembered),
+            LogBody::Restart => self.restart(manifest),
             LogBody::ClosedTablet => {}
         }
     }

@@ -105,7 +105,7 @@ impl Cluster {
 
     async fn open(&mut self, id: TabletId, range: KeyRange, model: Model) {
         let epoch = self.epoch(id);
-        let open = TabletOpen { tablet: id, range: range.clone(), epoch, table: table(TableKind::Raw), pin: None };
+        let open = TabletOpen { tablet: id, range: range.clone(), epoch, table: table(TableKind::Raw), pin: None, log_fence: None };
         let tablet = self.engine.open_tablet(open).await.unwrap();
         self.tablets.insert(id, Open { tablet, range, model });
     }

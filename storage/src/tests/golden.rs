@@ -10,14 +10,16 @@ use common::envelope::AsJson;
 use common::ids::{Epoch, FamilyId, Incarnation, RunId, SchemaVersion, Seq, ServerId, TableId, TabletId};
 use common::key::KeyRange;
 use common::row::{Mutation, RowMutation};
+use common::store::{DurableLocal, SharedStore};
 use common::time::{Micros, TimeRange};
+use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Compares with the golden file, or writes it when `STELE_WRITE_GOLDEN` is set.
-fn golden(name: &str, bytes: &[u8]) {
+pub(crate) fn golden(name: &str, bytes: &[u8]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
     if std::env::var_os("STELE_WRITE_GOLDEN").is_some() {
         std::fs::write(&path, bytes).unwrap();
@@ -58,25 +60,27 @@ fn records() -> Vec<LogRecord> {
         record(12, 12, LogBody::Apply { runs: vec![RunId(5)] }),
         record(0, 0, LogBody::DropStaged { run: RunId(6) }),
         record(0, 0, LogBody::ClosedTablet),
+        record(0, 0, LogBody::Restart),
         record(0, 0, LogBody::Requests(vec![remembered, modified])),
         record(13, 13, conditional(None, Some(row()))),
         record(0, 0, conditional(Some(true), None)),
     ]
 }
 
-#[test]
-fn log_segment_bytes_are_as_released() {
+#[tokio::test]
+async fn log_segment_bytes_are_as_released() {
     let mut encoded = crate::log::EncodedRecords::default();
     records().iter().for_each(|r| encoded.push(r).unwrap());
-    let bytes = crate::log::segment_for_tests(LOG, 3, &encoded);
+    let bytes = crate::log::segment_for_tests(LOG, 3, encoded);
     golden("log-segment-v2", &bytes);
     let dir = tempfile::tempdir().unwrap();
     let folder = crate::format::names::log_folder(dir.path(), LOG);
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(crate::format::names::segment(3)), bytes).unwrap();
-    let (oldest, read) = crate::log::read_log(dir.path(), LOG, |_| true).unwrap();
-    let read: Vec<_> = read[&TabletId(9)].iter().map(|(_, r)| r.clone()).collect();
-    assert_eq!((oldest, read), (3, records()));
+    let store: SharedStore = Arc::new(DurableLocal::open(dir.path()).unwrap());
+    let reader = Arc::new(crate::log::LogReader::files(store, LOG).await.unwrap());
+    let read: Vec<_> = reader.records((TabletId(9), Epoch(4))).map_ok(|(_, r)| r).try_collect().await.unwrap();
+    assert_eq!((reader.oldest(), read), (Some(3), records()));
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl World {
     }
 
     pub(super) fn opening(&self) -> TabletOpen {
-        TabletOpen { tablet: TabletId(9), range: KeyRange::ALL, epoch: self.epoch(), table: table(self.kind), pin: None }
+        TabletOpen { tablet: TabletId(9), range: KeyRange::ALL, epoch: self.epoch(), table: table(self.kind), pin: None, log_fence: None }
     }
 
     /// A new life with the tablet open.
@@ -96,6 +96,11 @@ impl World {
         all.sort();
         all
     }
+}
+
+/// Another tablet of the same table.
+pub(super) fn opening_of(world: &World, tablet: u64) -> TabletOpen {
+    TabletOpen { tablet: TabletId(tablet), ..world.opening() }
 }
 
 pub(super) fn bytes(text: &str) -> Bytes {

@@ -10,6 +10,9 @@ mod derived;
 mod faults;
 mod golden;
 mod harness;
+mod log;
 mod model;
 mod reads;
 mod recovery;
+
+pub(crate) use golden::golden;
