@@ -44,7 +44,7 @@ async fn timed(name: &str, count: u64, threads: u64, work: impl Fn(u64) -> BoxFu
 
 async fn reads(tablet: &Tablet, rows: u64, threads: u64) {
     let count = rows.min(200_000);
-    let step = |t: u64, i: u64| (t * 7919 + i).wrapping_mul(0x9E37_79B9) % rows;
+    let step = move |t: u64, i: u64| (t * 7919 + i).wrapping_mul(0x9E37_79B9) % rows;
     timed("rows read", count * threads, threads, |t| {
         let tablet = tablet.clone();
         Box::pin(async move {
