@@ -280,8 +280,11 @@ impl Engine for Stele {
 
     fn get_all(&self, keys: &[Vec<u8>], sum: &mut Checksum) -> Result<()> {
         self.settings.runtime.block_on(async {
+            let spec = ReadSpec { ranges: Vec::new(), ..ReadSpec::default() };
             for key in keys {
-                self.each(ReadSpec::row(key), |row| typed(row).map(|r| sum.add(&r))).await?;
+                if let Some(row) = self.tablet.read_row(key, &spec, Seq::MAX).await? {
+                    sum.add(&typed(&row)?);
+                }
             }
             Ok(())
         })

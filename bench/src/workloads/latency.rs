@@ -9,7 +9,6 @@ use crate::report::Spread;
 use anyhow::{Result, ensure};
 use common::ids::Seq;
 use common::row::ReadSpec;
-use futures::TryStreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::path::PathBuf;
@@ -35,8 +34,7 @@ pub struct Sizes {
 }
 
 async fn get(tablet: &Tablet, key: &[u8]) -> Result<()> {
-    let rows: Vec<_> = tablet.read(ReadSpec::row(key), Seq::MAX)?.try_concat().await?;
-    ensure!(rows.len() == 1, "a row is missing");
+    ensure!(tablet.read_row(key, &ReadSpec::default(), Seq::MAX).await?.is_some(), "a row is missing");
     Ok(())
 }
 
