@@ -1,4 +1,4 @@
-//! Increments of one counter by many clients at once, each answered before it sends its next.
+//! Increments of one counter by many clients at once, each answered before it sends its next; the log is in the object store.
 
 use super::solo::{Place, Solo};
 use crate::codec;
@@ -12,6 +12,7 @@ use common::schema::StoredQualifier;
 use futures::TryStreamExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use storage::{LogConfig, ObjectLogSettings};
 
 /// The column `quantity`.
 const COUNTER: ColumnId = ColumnId(6);
@@ -34,7 +35,10 @@ pub struct Sizes {
 /// # Errors
 /// Those of the engine, a lost increment, and a missed bar.
 pub async fn run(dir: PathBuf, sizes: Sizes) -> Result<()> {
-    let place = Place { put_delay: sizes.put_delay, ..Place::new(dir, stele::table(false)?, |_| {}) };
+    let place = Place {
+        put_delay: sizes.put_delay,
+        ..Place::new(dir, stele::table(false)?, |config| config.log = LogConfig::Object(ObjectLogSettings::default()))
+    };
     let solo = Solo::open(place).await?;
     let family = solo.tablet.table().marker_family();
     let key = codec::key("counter", 0, 0);
