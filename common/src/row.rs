@@ -204,7 +204,8 @@ pub struct ReadSpec {
     pub cell_limit: u32,
     /// Rows at most; 0 for all.
     pub row_limit: u64,
-    /// Hint: rows outside this range of event times are not wanted. They may still be returned.
+    /// Hint: rows outside this range of event times are not wanted. They may still be returned, where the row key holds no
+    /// event time; where it does, SSTables of other times are not opened.
     pub event_time: Option<TimeRange>,
 }
 

@@ -14,6 +14,7 @@ pub mod arrow;
 mod compaction;
 mod config;
 mod engine;
+mod event_time;
 mod failpoints;
 pub mod format;
 mod log;
@@ -26,6 +27,7 @@ mod read;
 mod shared;
 mod slice;
 mod sstable;
+mod store;
 mod sync;
 mod tablet;
 

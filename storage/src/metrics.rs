@@ -43,6 +43,14 @@ counters! {
     sstable_bytes_written,
     /// Bytes of SSTables read from the object store.
     sstable_bytes_read,
+    /// Requests to the object store that put an object or a part of one.
+    store_puts,
+    /// Requests to the object store that read.
+    store_gets,
+    /// Requests to the object store that delete.
+    store_deletes,
+    /// Requests to the object store that list.
+    store_lists,
     /// Blocks found in the cache.
     cache_hits,
     /// Blocks read from the object store.

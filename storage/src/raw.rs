@@ -1,5 +1,6 @@
 //! Rows as sources give them: every version and delete, with seqs, not yet judged.
 
+use crate::event_time::EventTimes;
 use crate::format::{CellKind, Delete};
 use bytes::Bytes;
 use common::ids::{FamilyId, Seq};
@@ -95,6 +96,8 @@ pub(crate) struct Scan {
     pub(crate) above: Seq,
     /// Cells older than this are not wanted and decide nothing.
     pub(crate) oldest: Micros,
+    /// Which event times are wanted, where keys have one.
+    pub(crate) event_times: Option<EventTimes>,
     /// Whether blocks that are read stay in the cache.
     pub(crate) fill_cache: bool,
 }
@@ -102,7 +105,17 @@ pub(crate) struct Scan {
 impl Scan {
     /// Everything in these ranges as of `at`, in key order.
     pub(crate) fn all(ranges: Vec<KeyRange>, at: Seq) -> Self {
-        Self { ranges, reverse: false, columns: Columns::All, others: false, at, above: Seq::ZERO, oldest: Micros::MIN, fill_cache: true }
+        Self {
+            ranges,
+            reverse: false,
+            columns: Columns::All,
+            others: false,
+            at,
+            above: Seq::ZERO,
+            oldest: Micros::MIN,
+            event_times: None,
+            fill_cache: true,
+        }
     }
 
     /// The ranges in the order of the scan.

@@ -3,10 +3,11 @@
 //! Where a key part holds the event time the slice is that of the key: no row lies in two. Else the cells of families
 //! with a maximum age are cut by their timestamps, and all deletes and other cells lie in no slice.
 
+use crate::event_time::{event_time, time_part};
 use crate::format::{Slice, SliceKey};
 use crate::raw::{RawCell, RawRow};
 use common::ids::FamilyId;
-use common::schema::{GcRule, KeySchema, Table, TableKind};
+use common::schema::{GcRule, Table};
 use common::time::Micros;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +54,7 @@ impl Slicer {
     /// The slices of a table at `now`; times before `days_from` are cut by months.
     pub(crate) fn new(table: &Arc<Table>, now: Micros, days_from: Micros) -> Self {
         let ages = table.families.iter().map(|f| (f.id, max_age(&f.gc).unwrap_or(0))).collect();
-        let time = table.time_column.as_deref().and_then(|name| table.key_part(name)).map(|(i, _)| i);
-        Self { table: table.clone(), ages, time, hours_from: hours_from(now), days_from }
+        Self { table: table.clone(), ages, time: time_part(table), hours_from: hours_from(now), days_from }
     }
 
     /// Whether the slice is that of the row key.
@@ -64,9 +64,7 @@ impl Slicer {
 
     /// The event time in a row key.
     pub(crate) fn event_time(&self, key: &[u8]) -> Option<Micros> {
-        self.time?;
-        // Not `Table::key_schema`, which looks the time up by its name.
-        KeySchema::new(&self.table.key, self.table.kind == TableKind::Derived).with_time(self.time).event_time(key)
+        event_time(&self.table, self.time?, key)
     }
 
     /// The slice of a time, as wide as its age wants.
@@ -137,7 +135,7 @@ mod tests {
     use crate::raw::RawDelete;
     use bytes::Bytes;
     use common::ids::{Seq, TableId};
-    use common::schema::TableSpec;
+    use common::schema::{TableKind, TableSpec};
     use common::value::Value;
 
     const DAY: i64 = 86_400_000_000;

@@ -4,6 +4,7 @@ use super::builder::BatchBuilder;
 use super::filter::Filter;
 use super::projection::Projection;
 use super::spec::ScanSpec;
+use crate::event_time::EventTimes;
 use crate::metrics::Metrics;
 use crate::raw::{Scan, normalize};
 use crate::read::{Merge, Sources, View};
@@ -58,6 +59,7 @@ impl Plan {
             // Newer cells outside the range still count as versions; older ones decide nothing.
             oldest: spec.timestamps.start,
             fill_cache: spec.fill_cache,
+            event_times: EventTimes::of(&table, &ranges, spec.event_time),
             ..Scan::all(ranges, at)
         };
         Ok(Self {
@@ -69,6 +71,13 @@ impl Plan {
             projection,
             filter,
         })
+    }
+}
+
+impl Plan {
+    /// Which event times the rows wanted have.
+    pub(crate) fn event_times(&self) -> Option<&EventTimes> {
+        self.scan.event_times.as_ref()
     }
 }
 

@@ -12,10 +12,14 @@ use std::time::Duration;
 /// Longest time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// Time between two looks for compactions that age alone makes due.
+const COMPACT_EVERY: Duration = Duration::from_secs(10);
+
 type Tablets = Mutex<HashMap<TabletId, Slot>>;
 
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>, tablets: Arc<Tablets>, dead_logs: Arc<DeadLogs>) {
+    let mut looked = shared.config.clock.monotonic();
     loop {
         let _ = tokio::time::timeout(ROUND, shared.wake.notified()).await;
         flush_for_memory(&shared, &tablets);
@@ -24,6 +28,12 @@ pub(super) async fn run(shared: Arc<Shared>, tablets: Arc<Tablets>, dead_logs: A
             && let Err(e) = shared.log.trim(needed).await
         {
             tracing::warn!(error = %e, "the log is not trimmed; it is tried again");
+        }
+        // Data ages, and slices with it, also where nothing is written.
+        let now = shared.config.clock.monotonic();
+        if now.saturating_sub(looked) >= COMPACT_EVERY {
+            looked = now;
+            open_tablets(&tablets).iter().for_each(|t| t.compact_in_background());
         }
         if !is_opening(&tablets) {
             dead_logs.sweep().await;

@@ -11,6 +11,7 @@ use crate::metrics::Metrics;
 use crate::procedures::Procedures;
 use crate::shared::{Budget, Shared};
 use crate::sstable::{BlockCache, ReaderContext};
+use crate::store::Counted;
 use crate::sync::lock;
 use crate::tablet::{self, Inner};
 use crate::{EngineConfig, LogConfig, MetricsSnapshot, Tablet, TabletOpen};
@@ -52,6 +53,7 @@ impl Engine {
     /// `InvalidArgument` for settings of the log that contradict each other.
     pub async fn open(config: EngineConfig) -> Result<Arc<Self>> {
         let metrics = Arc::new(Metrics::default());
+        let config = EngineConfig { store: Counted::wrap(config.store.clone(), metrics.clone()), ..config };
         let name = LogName { server: config.server, incarnation: config.incarnation };
         let log = begin_log(&config, name, metrics.clone()).await?;
         let cache = Arc::new(BlockCache::new(config.cache_bytes, config.block_bytes));

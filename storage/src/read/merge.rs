@@ -1,5 +1,6 @@
 //! Merging memtables and SSTables by row key.
 
+use crate::event_time::EventTimes;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::raw::{RawRow, Scan, normalize};
 use crate::sstable::{BlockCursor, Reader, Section};
@@ -41,6 +42,8 @@ pub(crate) struct Merge<R> {
     /// Not yet begun.
     waiting: Vec<Source<R>>,
     reverse: bool,
+    /// Rows of other event times are left out: they may not be whole.
+    event_times: Option<EventTimes>,
 }
 
 impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
@@ -57,11 +60,20 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
                 }
             }
         }
-        Self { heads: Vec::new(), waiting, reverse: scan.reverse }
+        Self { heads: Vec::new(), waiting, reverse: scan.reverse, event_times: scan.event_times.clone() }
     }
 
     /// The next row.
     pub(crate) async fn next(&mut self) -> Result<Option<RawRow>> {
+        loop {
+            let row = self.next_key().await?;
+            if row.as_ref().is_none_or(|row| self.event_times.as_ref().is_none_or(|times| times.passes(&row.key))) {
+                return Ok(row);
+            }
+        }
+    }
+
+    async fn next_key(&mut self) -> Result<Option<RawRow>> {
         while let Some(mut source) = self.waiting.pop() {
             if let Some(row) = source.next().await? {
                 self.place(row, source);

@@ -94,6 +94,11 @@ impl Inner {
     }
 
     #[cfg(test)]
+    pub(crate) async fn compact_as_chosen_for_tests(&self) -> Result<()> {
+        self.compact_as_chosen().await
+    }
+
+    #[cfg(test)]
     pub(crate) async fn compact_some_for_tests(&self, from: usize, count: usize) -> Result<()> {
         let _alone = self.compacting.write().await;
         let files = entries(&self.state(), |_| true);

@@ -13,6 +13,7 @@ use super::memory::Reserved;
 use super::queue::Effect;
 use super::requests::{answered, conditional, mistaken};
 use super::validate::check_row;
+use crate::event_time::EventTimes;
 use crate::format::{LogBody, Outcome, Remembered, StoredCell, StoredRow};
 use crate::log::EncodedRecords;
 use crate::memtable::Entry;
@@ -99,6 +100,8 @@ impl Inner {
     }
 
     async fn decide(&self, request: &Request, id: Option<RequestId>, weight: usize) -> Result<Decision> {
+        let times = EventTimes::of(&self.table(), &[], None);
+        let time = times.as_ref().and_then(|times| times.time(request.key()));
         let scan = Scan { columns: request.columns(), ..Scan::all(Vec::new(), Seq::MAX) };
         let newest_alone = request.newest() == Some((1, TimeRange::ALL));
         let mut keep = newest_alone;
@@ -108,7 +111,7 @@ impl Inner {
             let cut = kept.is_some();
             let stored = match kept {
                 Some(row) => row,
-                None => stored(&held.sstables, request.key(), &scan).await?,
+                None => stored(&held.sstables_at(time), request.key(), &scan).await?,
             };
             if newest_alone && !cut {
                 self.hot.keep(request.key(), &scan.columns, &held, &stored);

@@ -9,6 +9,7 @@ use super::queue::Queue;
 use super::snapshots::Snapshots;
 use super::sst::Sst;
 use crate::compaction::Points;
+use crate::event_time::EventTimes;
 use crate::format::{LogBody, LogRecord, SliceKey, SstableName};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
@@ -19,7 +20,9 @@ use crate::sync::{lock, read, write};
 use common::ids::{Epoch, Seq, TabletId};
 use common::key::KeyRange;
 use common::schema::{Table, TableKind};
+use common::time::Micros;
 use common::{Error, Result};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -85,8 +88,17 @@ impl Deref for SstHandle {
 }
 
 impl State {
-    pub(super) fn sources(&self) -> Sources<SstHandle> {
-        Sources { memtables: self.memtables().cloned().collect(), sstables: self.sstables.clone() }
+    /// Those that rows of these event times may lie in.
+    pub(super) fn sources_of(&self, times: Option<&EventTimes>) -> Sources<SstHandle> {
+        let sstables = self.sstables.iter().filter(|s| times.is_none_or(|times| times.meet(s.0.entry.event_times)));
+        Sources { memtables: self.memtables().cloned().collect(), sstables: sstables.cloned().collect() }
+    }
+
+    /// SSTables that a row with this event time may lie in.
+    pub(super) fn sstables_at(&self, time: Option<Micros>) -> Cow<'_, [SstHandle]> {
+        let Some(time) = time else { return Cow::Borrowed(&self.sstables) };
+        let holds = |s: &&SstHandle| s.0.entry.event_times.is_none_or(|(low, high)| low <= time && time <= high);
+        Cow::Owned(self.sstables.iter().filter(holds).cloned().collect())
     }
 
     /// Oldest first.

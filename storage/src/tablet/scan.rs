@@ -4,6 +4,7 @@ use super::inner::{Inner, State};
 use super::snapshots::SnapshotGuard;
 use super::{ArrowBatches, ChangeBatches, RowBatches, TabletStats};
 use crate::arrow::{Plan, ScanSpec, scan};
+use crate::event_time::EventTimes;
 use crate::metrics::Metrics;
 use crate::raw::{RawRow, Scan, normalize, single_key};
 use crate::read::{BATCH_BYTES, BATCH_ROWS, View, changes, rows, stored, with_memory};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use common::ids::Seq;
 use common::key::KeyRange;
 use common::row::{ReadSpec, Row};
+use common::schema::Table;
 use common::{Error, Result};
 use futures::StreamExt;
 use futures::future::try_join_all;
@@ -21,20 +23,22 @@ use std::sync::Arc;
 const KEYS_AT_ONCE: usize = 16;
 
 /// What a read wants of each row; the ranges are left out.
-fn of_row(spec: &ReadSpec, at: Seq) -> Scan {
+fn of_row(table: &Arc<Table>, spec: &ReadSpec, at: Seq) -> Scan {
     Scan {
         columns: spec.columns.clone(),
         // Whether a row exists may hang on any of its cells.
         others: spec.keep_empty_rows,
         // Newer cells outside the range still count as versions; older ones decide nothing.
         oldest: spec.timestamps.start,
+        event_times: EventTimes::of(table, &spec.ranges, spec.event_time),
         ..Scan::all(Vec::new(), at)
     }
 }
 
 /// One row of a state.
 async fn row(state: &State, key: &[u8], scan: &Scan, view: &View) -> Result<Option<Row>> {
-    let found = if state.sstables.is_empty() { RawRow::default() } else { stored(&state.sstables, key, scan).await? };
+    let sstables = state.sstables_at(scan.event_times.as_ref().and_then(|times| times.time(key)));
+    let found = if sstables.is_empty() { RawRow::default() } else { stored(&sstables, key, scan).await? };
     let mut found = with_memory(found, key, state.memtables(), None, scan, view.newest());
     if found.is_empty() {
         return Ok(None);
@@ -79,15 +83,15 @@ impl Inner {
             return self.read_keys(ranges, spec, at);
         }
         let (at, guard, state) = self.snapshot(at)?;
-        let scan = Scan { reverse: spec.reverse, ranges, ..of_row(&spec, at) };
+        let scan = Scan { reverse: spec.reverse, ranges, ..of_row(&self.table(), &spec, at) };
         let view = View::new(self.rules(), &spec, self.shared.config.clock.now());
-        Ok(rows(&state.sources(), scan, view, spec.row_limit, self.shared.metrics.clone(), guard))
+        Ok(rows(&state.sources_of(scan.event_times.as_ref()), scan, view, spec.row_limit, self.shared.metrics.clone(), guard))
     }
 
     pub(super) fn scan(&self, spec: &ScanSpec, at: Seq) -> Result<ArrowBatches> {
         let (at, guard, state) = self.snapshot(at)?;
         let plan = Plan::new(self.table(), spec, &self.range, at, self.shared.config.clock.now())?;
-        Ok(scan(&state.sources(), plan, self.shared.metrics.clone(), guard))
+        Ok(scan(&state.sources_of(plan.event_times()), plan, self.shared.metrics.clone(), guard))
     }
 
     pub(super) async fn read_row(&self, key: &[u8], spec: &ReadSpec, at: Seq) -> Result<Option<Row>> {
@@ -96,7 +100,7 @@ impl Inner {
             return Err(Error::not_mine(text));
         }
         let (at, state) = self.state_at(at)?;
-        let scan = of_row(spec, at);
+        let scan = of_row(&self.table(), spec, at);
         let view = View::new(self.rules(), spec, self.shared.config.clock.now());
         let row = row(&state, key, &scan, &view).await?;
         self.shared.metrics.rows_read.add(u64::from(row.is_some()));
@@ -111,7 +115,15 @@ impl Inner {
         }
         let left = if spec.row_limit == 0 { u64::MAX } else { spec.row_limit };
         let view = View::new(self.rules(), &spec, self.shared.config.clock.now());
-        let read = KeysRead { state, scan: of_row(&spec, at), view, keys, left, metrics: self.shared.metrics.clone(), _guard: guard };
+        let read = KeysRead {
+            state,
+            scan: of_row(&self.table(), &spec, at),
+            view,
+            keys,
+            left,
+            metrics: self.shared.metrics.clone(),
+            _guard: guard,
+        };
         let batches = stream::try_unfold(read, |mut read| async move {
             let batch = read.batch().await?;
             read.metrics.rows_read.add(batch.len() as u64);
@@ -132,7 +144,8 @@ impl Inner {
         }
         let view = View::whole(self.rules(), self.shared.config.clock.now());
         let ranges = normalize(std::slice::from_ref(range), &self.range);
-        Ok(changes(state.sources(), (from, to), ranges, view, guard))
+        let times = EventTimes::of(&self.table(), &ranges, None);
+        Ok(changes(state.sources_of(times.as_ref()), (from, to), ranges, view, guard))
     }
 
     /// [`Self::state_at`], held readable for other reads too.

@@ -39,6 +39,7 @@ pub(super) struct World {
     pub(super) store: SharedStore,
     pub(super) clock: Arc<ManualClock>,
     pub(super) kind: TableKind,
+    pub(super) spec: TableSpec,
     life: u64,
     pub(super) tune: fn(&mut EngineConfig),
     pub(super) pins: Arc<PinBook>,
@@ -52,7 +53,7 @@ impl World {
     pub(super) fn of(kind: TableKind) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store: SharedStore = Arc::new(DurableLocal::open(&dir.path().join("store")).unwrap());
-        Self { dir, store, clock: ManualClock::at(Micros(1_000_000_000)), kind, life: 0, tune: |_| {}, pins: Arc::default() }
+        Self { dir, store, clock: ManualClock::at(Micros(1_000_000_000)), kind, spec: spec(), life: 0, tune: |_| {}, pins: Arc::default() }
     }
 
     pub(super) fn log_dir(&self) -> PathBuf {
@@ -79,7 +80,11 @@ impl World {
     }
 
     pub(super) fn opening(&self) -> TabletOpen {
-        TabletOpen { tablet: TabletId(9), range: KeyRange::ALL, epoch: self.epoch(), table: table(self.kind), pin: None, log_fence: None }
+        TabletOpen { tablet: TabletId(9), range: KeyRange::ALL, epoch: self.epoch(), table: self.table(), pin: None, log_fence: None }
+    }
+
+    pub(super) fn table(&self) -> Arc<Table> {
+        Arc::new(Table::create(TableId(5), self.kind, self.spec.clone()).unwrap())
     }
 
     /// A new life with the tablet open.

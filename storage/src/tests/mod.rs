@@ -14,5 +14,6 @@ mod log;
 mod model;
 mod reads;
 mod recovery;
+mod slices;
 
 pub(crate) use golden::golden;

@@ -1,25 +1,27 @@
 //! The engine against a sorted map that keeps every mutation for ever.
 
-use super::harness::{World, changes, family, table};
+use super::harness::{World, changes, family, spec as spec_of_families};
 use crate::Tablet;
 use crate::format::{Delete, StoredRow};
 use bytes::Bytes;
 use common::ErrorKind;
 use common::conditional::{CellTest, CheckAndMutate, Checked, Modified, Modify, ModifyRule, Predicate, ReadModifyWrite, ValueTest};
-use common::ids::{FamilyId, Seq};
+use common::ids::{FamilyId, Seq, TableId};
 use common::key::KeyRange;
 use common::row::{Cell, ColumnRange, Columns, Committed, Mutation, ReadSpec, Row, RowChange, RowMutation};
-use common::schema::TableKind;
+use common::schema::{CompactionKind, Table, TableKind, TableSpec};
 use common::time::{Clock, Micros, TimeRange};
+use common::value::Value;
 use futures::TryStreamExt;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Every mutation of each row in seq order.
-#[derive(Default)]
 struct Model {
+    table: Arc<Table>,
     rows: BTreeMap<Bytes, Vec<(Seq, StoredRow)>>,
 }
 
@@ -35,7 +37,7 @@ impl Model {
         let hidden = |f: FamilyId, q: &[u8], t: Micros, seq: Seq| {
             history.iter().any(|(later, row)| *later > seq && row.deletes.iter().any(|d: &Delete| d.covers(f, q, t)))
         };
-        let table = table(TableKind::Raw);
+        let table = &self.table;
         let (mut live, mut shown): (BTreeMap<_, u64>, BTreeMap<_, u32>) = Default::default();
         let (mut cells, mut exists) = (Vec::new(), false);
         for ((f, q, t), (seq, value)) in newest {
@@ -66,7 +68,11 @@ impl Model {
     }
 
     fn read(&self, spec: &ReadSpec, at: Seq, now: Micros) -> Vec<Row> {
-        let wanted = |key: &&Bytes| spec.ranges.iter().any(|r| r.contains(key));
+        let in_time = |key: &Bytes| {
+            let time = self.table.key_schema().event_time(key);
+            spec.event_time.is_none_or(|times| time.is_none_or(|t| times.contains(t)))
+        };
+        let wanted = |key: &&Bytes| spec.ranges.iter().any(|r| r.contains(key)) && in_time(key);
         let mut rows: Vec<_> = self.rows.keys().filter(wanted).filter_map(|key| self.row(key, spec, at, now)).collect();
         if spec.reverse {
             rows.reverse();
@@ -138,6 +144,8 @@ enum Op {
     Compact,
     /// Merges neighbours: first and how many, in percent.
     CompactSome(usize, usize),
+    /// As the strategy chooses.
+    CompactChosen,
     Restart,
     Advance(u64),
     /// Pins a seq and all above, in percent of what is readable; above 100: none.
@@ -148,7 +156,28 @@ enum Op {
     Changes(u64, u64),
 }
 
+/// Hours from the clock's start at which typed keys have their times.
+const HOURS: [i64; 9] = [-2000, -100, -50, -49, -3, 0, 1, 30, 1500];
+
+/// As tables with a time in their key encode it; to others it is any key.
+fn typed_key(user: &str, hours: i64) -> Bytes {
+    let table = Table::create(TableId(5), TableKind::Raw, timed(None)).unwrap();
+    let at = Micros(1_000_000_000 + hours * 3_600_000_000);
+    table.key_schema().encode(&[Some(Value::String(user.into())), Some(Value::Timestamp(at))]).unwrap()
+}
+
+fn timed(compaction: Option<CompactionKind>) -> TableSpec {
+    let key = serde_json::from_value(serde_json::json!([{"user": "string"}, {"at": "timestamp desc"}])).unwrap();
+    TableSpec { key, time_column: Some("at".into()), compaction, ..spec_of_families() }
+}
+
 fn key() -> impl Strategy<Value = Bytes> {
+    let typed =
+        (prop::sample::select(vec!["a", "bb"]), prop::sample::select(HOURS.to_vec())).prop_map(|(user, hours)| typed_key(user, hours));
+    prop_oneof![2 => raw_key(), 1 => typed]
+}
+
+fn raw_key() -> impl Strategy<Value = Bytes> {
     prop::sample::select(vec!["a", "a\0", "ab", "b", "bbbbbbbbbbbbbbbb", "bbbbbbbbbbbbbbbc", "c", "zz"]).prop_map(Bytes::from)
 }
 
@@ -239,21 +268,28 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![1 => prop::collection::vec(row(), 1..3).prop_map(Step::Write), 2 => check, 3 => modify]
 }
 
+fn event_times() -> impl Strategy<Value = Option<TimeRange>> {
+    let hours = || prop::sample::select(HOURS.to_vec()).prop_map(|h| 1_000_000_000 + h * 3_600_000_000);
+    prop::option::of((hours(), hours())).prop_map(|two| two.map(|(a, b)| TimeRange { start: Micros(a.min(b)), end: Micros(a.max(b) + 1) }))
+}
+
 fn spec() -> impl Strategy<Value = ReadSpec> {
     let ranges = prop_oneof![Just(vec![KeyRange::ALL]), prop::collection::vec(range(), 0..4)];
     let cells = (0u32..3, prop_oneof![2 => Just(0), 1 => 0u32..4], prop_oneof![2 => Just(0), 1 => 0u32..4]);
-    (ranges, any::<bool>(), columns(), times(), cells, 0u64..4, any::<bool>()).prop_map(
-        |(ranges, reverse, columns, timestamps, (cells_per_column, cell_offset, cell_limit), row_limit, keep_empty_rows)| ReadSpec {
-            ranges,
-            reverse,
-            columns,
-            timestamps,
-            cells_per_column,
-            cell_offset,
-            cell_limit,
-            row_limit,
-            keep_empty_rows,
-            event_time: None,
+    (ranges, any::<bool>(), columns(), times(), cells, (0u64..4, event_times()), any::<bool>()).prop_map(
+        |(ranges, reverse, columns, timestamps, (cells_per_column, cell_offset, cell_limit), (row_limit, event_time), keep_empty_rows)| {
+            ReadSpec {
+                ranges,
+                reverse,
+                columns,
+                timestamps,
+                cells_per_column,
+                cell_offset,
+                cell_limit,
+                row_limit,
+                keep_empty_rows,
+                event_time,
+            }
         },
     )
 }
@@ -265,8 +301,9 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Flush),
         1 => Just(Op::Compact),
         2 => (0usize..100, 0usize..100).prop_map(|(a, b)| Op::CompactSome(a, b)),
+        2 => Just(Op::CompactChosen),
         1 => Just(Op::Restart),
-        1 => prop_oneof![(0u64..20), (600u64..1300)].prop_map(Op::Advance),
+        1 => prop_oneof![(0u64..20), (600u64..1300), (3600u64..400_000)].prop_map(Op::Advance),
         1 => (0u64..140).prop_map(Op::Pin),
         1 => prop::collection::vec(0u64..=100, 0..12).prop_map(Op::Pins),
         8 => (spec(), 0u64..=100).prop_map(|(spec, at)| Op::Read(Box::new(spec), at)),
@@ -292,6 +329,7 @@ impl Run {
             Op::Together(steps) => self.together(steps).await,
             Op::Flush => self.tablet.flush().await.unwrap(),
             Op::Compact => self.tablet.compact().await.unwrap(),
+            Op::CompactChosen => self.tablet.inner_for_tests().compact_as_chosen_for_tests().await.unwrap(),
             Op::CompactSome(from, count) => self.tablet.inner_for_tests().compact_some_for_tests(from, count).await.unwrap(),
             Op::Restart => self.tablet = self.world.start().await.1,
             Op::Advance(seconds) => self.world.clock.advance(Duration::from_secs(seconds)),
@@ -397,6 +435,15 @@ impl Run {
     }
 }
 
+fn table_spec() -> impl Strategy<Value = TableSpec> {
+    let kinds = [CompactionKind::SizeTiered, CompactionKind::Leveled, CompactionKind::TimeWindowed];
+    let kind = prop::option::of(prop::sample::select(kinds.to_vec()));
+    (any::<bool>(), kind).prop_map(|(by_time, kind)| match by_time {
+        true => timed(kind),
+        false => TableSpec { compaction: kind, ..spec_of_families() },
+    })
+}
+
 /// `PROPTEST_CASES` asks for more.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24)
@@ -405,12 +452,14 @@ fn cases() -> u32 {
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 60, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn the_engine_is_a_sorted_map_of_versions(ops in prop::collection::vec(op(), 1..60)) {
+    fn the_engine_is_a_sorted_map_of_versions(table_spec in table_spec(), ops in prop::collection::vec(op(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new();
+            world.spec = table_spec;
             let tablet = world.start().await.1;
-            let mut run = Run { world, tablet, model: Model::default() };
+            let model = Model { table: world.table(), rows: BTreeMap::new() };
+            let mut run = Run { world, tablet, model };
             for op in ops {
                 run.step(op).await;
             }
