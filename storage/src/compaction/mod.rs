@@ -4,6 +4,7 @@ mod outputs;
 mod pace;
 mod points;
 mod pool;
+mod range_deletes;
 mod retain;
 mod strategy;
 mod worker;

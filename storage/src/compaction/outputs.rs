@@ -3,7 +3,7 @@
 use crate::format::{Slice, SliceKey, SstableName};
 use crate::raw::RawRow;
 use crate::slice::{Parts, Slicer};
-use crate::sstable::{Finished, Writer};
+use crate::sstable::{Finished, RangeDelete, Writer};
 use common::Result;
 use common::ids::FamilyId;
 use common::store::SharedStore;
@@ -38,6 +38,8 @@ pub(crate) struct Output {
     pub(crate) slice: SliceKey,
     pub(crate) families: Vec<FamilyId>,
     pub(crate) event_times: Option<(Micros, Micros)>,
+    /// It reaches into other outputs, so that no level of disjoint SSTables can take it.
+    pub(crate) low: bool,
 }
 
 /// See the module's page.
@@ -80,6 +82,21 @@ impl Outputs {
         open.add(row, time).await
     }
 
+    /// Adds row-range deletes, once all rows were added. They know no slices, and lie together.
+    pub(crate) fn add_range_deletes(&mut self, deletes: Vec<RangeDelete>) {
+        if deletes.is_empty() {
+            return;
+        }
+        let key = SliceKey::default();
+        let low = self.done.iter().any(|output| output.slice == key);
+        let Target { store, names, block_bytes, .. } = &self.target;
+        let open = self.open.entry(key).or_insert_with(|| Open::new(Writer::new(store.clone(), names(), *block_bytes)));
+        open.low = low;
+        // What they hide may be of any time.
+        open.timed = false;
+        deletes.into_iter().for_each(|d| open.writer.add_range_delete(d.range, d.seq));
+    }
+
     /// All SSTables, once they are durable.
     pub(crate) async fn finish(mut self) -> Result<Vec<Output>> {
         let open = stream::iter(std::mem::take(&mut self.open)).map(|(key, open)| open.finish(key));
@@ -103,11 +120,12 @@ struct Open {
     /// Lowest and highest event time of its rows, and whether each has one.
     times: (Micros, Micros),
     timed: bool,
+    low: bool,
 }
 
 impl Open {
     fn new(writer: Writer) -> Self {
-        Self { writer, families: Vec::new(), times: (Micros::MAX, Micros::MIN), timed: true }
+        Self { writer, families: Vec::new(), times: (Micros::MAX, Micros::MIN), timed: true, low: false }
     }
 
     async fn add(&mut self, row: &RawRow, time: Option<Micros>) -> Result<()> {
@@ -128,6 +146,6 @@ impl Open {
     async fn finish(self, slice: SliceKey) -> Result<Output> {
         let mut families = self.families;
         families.sort_unstable();
-        Ok(Output { finished: self.writer.finish().await?, slice, families, event_times: self.timed.then_some(self.times) })
+        Ok(Output { finished: self.writer.finish().await?, slice, families, event_times: self.timed.then_some(self.times), low: self.low })
     }
 }

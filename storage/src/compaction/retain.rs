@@ -32,6 +32,8 @@ pub(crate) struct Retention {
     now: Micros,
     points: Points,
     below: Below,
+    /// The lowest seq outside the merge wherever it has rows.
+    lowest: Seq,
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +55,23 @@ impl Retention {
     pub(crate) fn new(table: &Table, now: Micros, points: Points, below: Below) -> Self {
         let family = |id, rule: &GcRule| Family { id, rule: rule.clone(), most: most_versions(rule) };
         let gc = table.families.iter().map(|f| family(f.id, &f.gc)).collect();
-        Self { gc, now: now.before(AGE_SLACK), points, below }
+        Self { gc, now: now.before(AGE_SLACK), points, below, lowest: Seq::ZERO }
+    }
+
+    /// Nothing outside the merge, wherever that has rows or row-range deletes, is numbered below `lowest`. Without it
+    /// row-range deletes stay for ever.
+    pub(crate) fn with_lowest(self, lowest: Seq) -> Self {
+        Self { lowest, ..self }
+    }
+
+    /// Whether a row-range delete that hides no cell that was kept has done its work.
+    pub(super) fn is_done(&self, seq: Seq) -> bool {
+        seq <= self.points.floor() && seq < self.lowest
+    }
+
+    /// Whether some reader can tell `from` from `to`.
+    pub(super) fn separates(&self, from: Seq, to: Seq) -> bool {
+        self.points.separate(from, to)
     }
 
     /// What stays of a row.

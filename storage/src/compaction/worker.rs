@@ -2,6 +2,7 @@
 
 use super::outputs::{Output, Outputs, Target};
 use super::pace::Pace;
+use super::range_deletes::RangeDeletes;
 use super::retain::Retention;
 use crate::raw::Scan;
 use crate::read::{Merge, Sources};
@@ -26,8 +27,13 @@ pub(crate) async fn merge<R: Deref<Target = Reader> + Clone + Debug>(
 ) -> Result<Vec<Output>> {
     let scan = Arc::new(Scan { fill_cache: false, ..Scan::all(vec![KeyRange::ALL], Seq::MAX) });
     let mut outputs = Outputs::new(target);
-    match copy(&mut Merge::new(sources, &scan), retention, &mut outputs, pace).await {
-        Ok(()) => outputs.finish().await,
+    let mut ranges = RangeDeletes::new(sources.range_deletes(Seq::MAX).await?);
+    let copied = copy(&mut Merge::new(sources, &scan), retention, &mut outputs, &mut ranges, pace).await;
+    match copied {
+        Ok(()) => {
+            outputs.add_range_deletes(ranges.keep(retention));
+            outputs.finish().await
+        }
         Err(e) => {
             outputs.abort().await;
             Err(e)
@@ -39,13 +45,18 @@ async fn copy<R: Deref<Target = Reader> + Clone + Debug>(
     merge: &mut Merge<R>,
     retention: Option<&Retention>,
     outputs: &mut Outputs,
+    ranges: &mut RangeDeletes,
     pace: Option<&Pace>,
 ) -> Result<()> {
     let (mut rows, mut bytes) = (0usize, 0usize);
     while let Some(row) = merge.next().await? {
         bytes += row.bytes();
         let row = match retention {
-            Some(rule) => rule.apply(row),
+            Some(rule) => {
+                let kept = rule.apply(row);
+                ranges.see(&kept);
+                kept
+            }
             None => row,
         };
         if !row.is_empty() {

@@ -96,6 +96,14 @@ impl SstableRef {
         }
     }
 
+    /// Whether all that it has lies in `range`.
+    pub(crate) fn lies_within(&self, range: &KeyRange) -> bool {
+        let within =
+            |keys: &Option<(Bytes, Bytes)>| keys.as_ref().is_none_or(|(first, last)| range.contains(first) && range.contains(last));
+        let ranges = self.range_deletes.as_ref().is_none_or(|deleted| range.covers(deleted));
+        range.covers(&self.range) || (within(&self.keys) && within(&self.delete_keys) && ranges)
+    }
+
     /// Whether a cell or delete inside may be of this row key.
     pub(crate) fn may_have(&self, key: &[u8]) -> bool {
         let within =

@@ -3,6 +3,7 @@
 use super::row::{StoredCell, StoredRow};
 use common::envelope::{self, AsJson, Magic};
 use common::ids::{Epoch, RunId, Seq, TabletId};
+use common::key::KeyRange;
 use common::time::Micros;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,15 @@ pub enum LogBody {
     },
     /// Nothing before it counts but request ids: what recovery needs of that follows, in the same append.
     Restart,
+    /// All rows of a range were deleted, at the seq `last`.
+    DeleteRange {
+        /// The request's id, if its sender gave one.
+        request: Option<[u8; 16]>,
+        /// The timestamp that the server gave.
+        timestamp: Micros,
+        /// The rows.
+        range: KeyRange,
+    },
 }
 
 /// A request whose repetition gets this result.

@@ -7,6 +7,7 @@ pub(crate) use cursor::MemtableCursor;
 pub(crate) use versions::{Entry, Newest, Versions};
 
 use crate::format::StoredRow;
+use crate::sstable::RangeDelete;
 use crate::sync::{read, write};
 use bytes::Bytes;
 use common::ids::Seq;
@@ -23,6 +24,10 @@ type Rows = BTreeMap<Bytes, Versions>;
 pub(crate) struct Memtable {
     /// Held while one batch is inserted, one row is read, or a cursor copies a chunk of references.
     rows: RwLock<Rows>,
+    /// In seq order. Held while one is added or all are looked at.
+    range_deletes: RwLock<Vec<RangeDelete>>,
+    /// How many these are: most have none.
+    ranges: AtomicUsize,
     bytes: AtomicUsize,
     count: AtomicUsize,
     first: AtomicU64,
@@ -34,6 +39,8 @@ impl Memtable {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             rows: RwLock::default(),
+            range_deletes: RwLock::default(),
+            ranges: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             first: AtomicU64::new(u64::MAX),
@@ -52,11 +59,7 @@ impl Memtable {
     /// As [`Self::insert`], of entries that weigh `bytes` together.
     pub(crate) fn insert_entries(&self, mut entries: Vec<Arc<Entry>>, bytes: usize, log_from: u64) {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
-        // Before the rows: a reader that finds a row also finds its seq inside.
-        self.first.fetch_min(first.seq.0, Ordering::Relaxed);
-        self.last.fetch_max(last.seq.0, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.log_from.fetch_min(log_from, Ordering::Relaxed);
+        self.widen((first.seq, last.seq), bytes, log_from);
         // Neighbours one after the other find their way in the cache; those of one key keep their order.
         entries.sort_by(|a, b| a.row.key.cmp(&b.row.key));
         let mut map = write(&self.rows);
@@ -71,9 +74,44 @@ impl Memtable {
         self.count.store(map.len(), Ordering::Release);
     }
 
+    /// Inserts a row-range delete that the log holds from segment `log_from` on.
+    pub(crate) fn insert_range_delete(&self, delete: RangeDelete, log_from: u64) {
+        self.widen((delete.seq, delete.seq), RangeDelete::weight(&delete.range), log_from);
+        let mut list = write(&self.range_deletes);
+        list.push(delete);
+        self.ranges.store(list.len(), Ordering::Release);
+    }
+
+    /// Before what it is about: a reader that finds a row also finds its seq inside.
+    fn widen(&self, (first, last): (Seq, Seq), bytes: usize, log_from: u64) {
+        self.first.fetch_min(first.0, Ordering::Relaxed);
+        self.last.fetch_max(last.0, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.log_from.fetch_min(log_from, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_range_deletes(&self) -> bool {
+        self.ranges.load(Ordering::Acquire) > 0
+    }
+
+    /// The row-range deletes up to `at`.
+    pub(crate) fn range_deletes(&self, at: Seq) -> Vec<RangeDelete> {
+        if self.ranges.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        read(&self.range_deletes).iter().filter(|d| d.seq <= at).cloned().collect()
+    }
+
+    /// Adds the seqs of those up to `at` that cover the key.
+    pub(crate) fn covers(&self, key: &[u8], at: Seq, out: &mut Vec<Seq>) {
+        if self.ranges.load(Ordering::Acquire) > 0 {
+            out.extend(read(&self.range_deletes).iter().filter(|d| d.covers(key, at)).map(|d| d.seq));
+        }
+    }
+
     /// Looks at the mutations of one row, if there are some.
     pub(crate) fn row<T>(&self, key: &[u8], look: impl FnOnce(&Versions) -> T) -> Option<T> {
-        if self.is_empty() {
+        if self.rows() == 0 {
             return None;
         }
         read(&self.rows).get(key).map(look)
@@ -112,7 +150,7 @@ impl Memtable {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows() == 0
+        self.rows() == 0 && self.ranges.load(Ordering::Acquire) == 0
     }
 
     /// Lowest and highest seq inside; `None` if it is empty.

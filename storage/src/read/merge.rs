@@ -1,9 +1,10 @@
 //! Merging memtables and SSTables by row key.
 
+use super::covers::Covers;
 use crate::event_time::EventTimes;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::raw::{RawRow, Scan, normalize};
-use crate::sstable::{BlockCursor, Reader, Section};
+use crate::sstable::{BlockCursor, RangeDelete, Reader, Section};
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
@@ -17,6 +18,22 @@ use std::sync::Arc;
 pub(crate) struct Sources<R> {
     pub(crate) memtables: Vec<Arc<Memtable>>,
     pub(crate) sstables: Vec<R>,
+}
+
+impl<R: Deref<Target = Reader>> Sources<R> {
+    /// Whether there is a row-range delete in some source.
+    pub(crate) fn have_range_deletes(&self) -> bool {
+        self.memtables.iter().any(|m| m.has_range_deletes()) || self.sstables.iter().any(|s| !s.properties().range_deletes.is_empty())
+    }
+
+    /// All row-range deletes up to `at`, clipped to the ranges that the SSTables are restricted to.
+    pub(crate) async fn range_deletes(&self, at: Seq) -> Result<Vec<RangeDelete>> {
+        let mut all: Vec<_> = self.memtables.iter().flat_map(|m| m.range_deletes(at)).collect();
+        for table in self.sstables.iter().filter(|s| !s.properties().range_deletes.is_empty()) {
+            all.extend(table.range_deletes().await?.into_iter().filter(|d| d.seq <= at));
+        }
+        Ok(all)
+    }
 }
 
 #[derive(Debug)]
@@ -41,9 +58,11 @@ pub(crate) struct Merge<R> {
     heads: Vec<(RawRow, Source<R>)>,
     /// Not yet begun.
     waiting: Vec<Source<R>>,
-    reverse: bool,
-    /// Rows of other event times are left out: they may not be whole.
-    event_times: Option<EventTimes>,
+    /// Row-range deletes up to the scan's seq.
+    covers: Covers,
+    /// Where they come from, until they are read.
+    covering: Option<Sources<R>>,
+    scan: Arc<Scan>,
 }
 
 impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
@@ -60,20 +79,26 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
                 }
             }
         }
-        Self { heads: Vec::new(), waiting, reverse: scan.reverse, event_times: scan.event_times.clone() }
+        let covering = sources.have_range_deletes().then(|| sources.clone());
+        Self { heads: Vec::new(), waiting, covers: Covers::default(), covering, scan: scan.clone() }
     }
 
     /// The next row.
     pub(crate) async fn next(&mut self) -> Result<Option<RawRow>> {
         loop {
             let row = self.next_key().await?;
-            if row.as_ref().is_none_or(|row| self.event_times.as_ref().is_none_or(|times| times.passes(&row.key))) {
+            // Rows of other event times are left out: they may not be whole.
+            let passes = |times: &EventTimes, row: &RawRow| times.passes(&row.key);
+            if row.as_ref().is_none_or(|row| self.scan.event_times.as_ref().is_none_or(|times| passes(times, row))) {
                 return Ok(row);
             }
         }
     }
 
     async fn next_key(&mut self) -> Result<Option<RawRow>> {
+        if let Some(sources) = self.covering.take() {
+            self.covers = Covers::new(sources.range_deletes(self.scan.at).await?);
+        }
         while let Some(mut source) = self.waiting.pop() {
             if let Some(row) = source.next().await? {
                 self.place(row, source);
@@ -85,6 +110,7 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
                 row.join(more);
             }
         }
+        row.covers.extend_from_slice(self.covers.of(&row.key));
         Ok(Some(row))
     }
 
@@ -109,7 +135,7 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
 
     /// Whether `a` comes before `b` in the scan's order.
     fn before(&self, a: &RawRow, b: &RawRow) -> bool {
-        a.key.cmp(&b.key) == if self.reverse { Ordering::Greater } else { Ordering::Less }
+        a.key.cmp(&b.key) == if self.scan.reverse { Ordering::Greater } else { Ordering::Less }
     }
 }
 

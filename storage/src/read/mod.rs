@@ -2,12 +2,14 @@
 
 mod changes;
 mod combine;
+mod covers;
 mod merge;
 mod point;
 mod resolve;
 mod stream;
 
 pub(crate) use changes::changes;
+pub(crate) use covers::Covers;
 pub(crate) use merge::{Merge, Sources};
 pub(crate) use point::{stored, with_memory};
 pub(crate) use resolve::{Deletes, Rules, View, rules};

@@ -22,6 +22,9 @@ where
     let mut single: Option<Arc<Scan>> = None;
     for table in sstables {
         let p = table.properties();
+        if !p.range_deletes.is_empty() && table.range().contains(key) {
+            row.covers.extend(table.range_deletes().await?.iter().filter(|d| d.covers(key, scan.at)).map(|d| d.seq));
+        }
         if !overlaps(Some(p.seqs), scan) || !table.range().contains(key) {
             continue;
         }
@@ -43,11 +46,12 @@ where
 pub(crate) fn with_memory<'a>(
     mut row: RawRow,
     key: &[u8],
-    tables: impl Iterator<Item = &'a Arc<Memtable>>,
+    tables: impl Iterator<Item = &'a Arc<Memtable>> + Clone,
     in_flight: Option<&Versions>,
     scan: &Scan,
     newest: Option<(u32, TimeRange)>,
 ) -> RawRow {
+    tables.clone().for_each(|t| t.covers(key, scan.at, &mut row.covers));
     let mut parts = usize::from(!row.cells.is_empty());
     let mut take = |versions: &Versions| {
         versions.highest_deletes(scan.at, &mut row.deletes);

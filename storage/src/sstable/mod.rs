@@ -18,6 +18,7 @@ mod index;
 mod object;
 mod page;
 mod properties;
+mod range_deletes;
 mod reader;
 mod samples;
 mod upload;
@@ -25,6 +26,7 @@ mod writer;
 
 pub(crate) use cache::BlockCache;
 pub(crate) use cursor::BlockCursor;
+pub(crate) use range_deletes::{RangeDelete, span};
 pub(crate) use reader::{Reader, ReaderContext};
 pub(crate) use writer::{Finished, Writer};
 

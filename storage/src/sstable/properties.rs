@@ -1,5 +1,6 @@
 //! What an SSTable says about itself: properties and the column dictionary.
 
+use super::range_deletes::RangeDelete;
 use crate::format::SstableName;
 use bytes::Bytes;
 use common::envelope::Magic;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) const PROPERTIES_MAGIC: Magic = *b"STLP";
 pub(super) const DICTIONARY_MAGIC: Magic = *b"STLD";
-pub(super) const META_FORMAT: u16 = 1;
+pub(super) const META_FORMAT: u16 = 2;
 
 /// Columns in a dictionary at most; further ones are written out in their cells.
 pub(super) const MAX_COLUMNS: usize = 4096;
@@ -37,6 +38,8 @@ pub(crate) struct Properties {
     pub(crate) timestamps: (Micros, Micros),
     /// Lowest and highest event time, where rows have one.
     pub(crate) event_times: Option<(Micros, Micros)>,
+    /// Row-range deletes.
+    pub(crate) range_deletes: Vec<RangeDelete>,
 }
 
 /// The columns of an SSTable, in the order of their first cells.

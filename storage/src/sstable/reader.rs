@@ -7,6 +7,7 @@ use super::filter::whole::{self as filter, FILTER_MAGIC, Filter};
 use super::footer::{FOOTER_BYTES, Footer, Place};
 use super::index::{IndexEntry, PARTITION_MAGIC, TOP_MAGIC, TopIndex};
 use super::properties::{DICTIONARY_MAGIC, Dictionary, META_FORMAT, PROPERTIES_MAGIC, Properties};
+use super::range_deletes::RangeDelete;
 use super::{Section, page};
 use crate::format::{SstableName, names};
 use crate::metrics::Metrics;
@@ -84,6 +85,11 @@ impl Reader {
     /// The part of it that counts.
     pub(crate) fn range(&self) -> &KeyRange {
         &self.range
+    }
+
+    /// Its row-range deletes, clipped to the part of it that counts.
+    pub(crate) async fn range_deletes(&self) -> Result<Vec<RangeDelete>> {
+        Ok(self.properties.range_deletes.iter().filter_map(|d| d.within(&self.range)).collect())
     }
 
     pub(crate) fn properties(&self) -> &Properties {

@@ -7,12 +7,14 @@ use super::footer::{Footer, Place};
 use super::index::{Bounds, IndexEntry, PARTITION_ENTRIES, PARTITION_MAGIC, TOP_MAGIC, TopIndex};
 use super::page;
 use super::properties::{ColumnStats, DICTIONARY_MAGIC, Dictionary, MAX_COLUMNS, META_FORMAT, PROPERTIES_MAGIC, Properties};
+use super::range_deletes::RangeDelete;
 use super::upload::Upload;
 use crate::format::{SstableName, names};
 use crate::raw::{RawCell, RawRow};
 use bytes::Bytes;
 use common::envelope::{self, Magic};
 use common::ids::{FamilyId, Seq};
+use common::key::KeyRange;
 use common::store::SharedStore;
 use common::time::Micros;
 use common::{Error, Result};
@@ -67,6 +69,7 @@ impl Writer {
                 seqs,
                 timestamps,
                 event_times: None,
+                range_deletes: Vec::new(),
             },
         }
     }
@@ -74,6 +77,12 @@ impl Writer {
     /// Bytes written so far, without what waits for a block to be full.
     pub(crate) fn bytes(&self) -> u64 {
         self.upload.offset()
+    }
+
+    /// Adds a row-range delete.
+    pub(crate) fn add_range_delete(&mut self, range: KeyRange, seq: Seq) {
+        self.properties.deletes += 1;
+        self.properties.range_deletes.push(RangeDelete { range, seq });
     }
 
     /// Adds a row; keys must rise, cells be in order.
@@ -181,6 +190,10 @@ impl Writer {
         let mut bounds = Bounds::NONE;
         self.cell_index.iter().chain(delete_index).for_each(|e| bounds.join(e.timestamps, e.seqs));
         (self.properties.timestamps, self.properties.seqs) = (bounds.timestamps, bounds.seqs);
+        for RangeDelete { seq, .. } in &self.properties.range_deletes {
+            let seqs = &mut self.properties.seqs;
+            *seqs = (seqs.0.min(*seq), seqs.1.max(*seq));
+        }
     }
 
     async fn write_meta(&mut self, delete_index: &[IndexEntry]) -> Result<Footer> {

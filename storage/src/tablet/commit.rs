@@ -242,6 +242,12 @@ impl Inner {
                 self.shared.memory.release(reserved.saturating_sub(bytes));
                 self.visible.send_replace(last);
             }
+            Effect::DeleteRange(delete) => {
+                // What was reserved is what the memtable counts.
+                let seq = delete.seq;
+                self.state().active.insert_range_delete(delete, log_from);
+                self.visible.send_replace(seq);
+            }
             Effect::Note => self.shared.memory.release(reserved),
             Effect::Stage { run, part, rows } => {
                 let replaced = queue.staged.add(run, part, rows, log_from);
@@ -279,7 +285,7 @@ impl Inner {
 
     fn give_back(&self, pending: &Pending) {
         match &pending.effect {
-            Effect::Write { .. } | Effect::Note => self.shared.memory.release(pending.reserved),
+            Effect::Write { .. } | Effect::DeleteRange(_) | Effect::Note => self.shared.memory.release(pending.reserved),
             Effect::Stage { rows, .. } => self.shared.staged.release(staging::weight(rows)),
             Effect::Apply { .. } | Effect::Drop { .. } => {}
         }

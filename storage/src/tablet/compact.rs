@@ -11,6 +11,7 @@ use crate::compaction::{
 use crate::format::{Manifest, Slice, SliceKey, SstableName, SstableRef};
 use crate::read::Sources;
 use crate::slice::Slicer;
+use crate::sstable::RangeDelete;
 use crate::sync::lock;
 use common::ids::Seq;
 use common::{Error, Result};
@@ -64,7 +65,8 @@ impl Inner {
         let _permit = self.permit().await?;
         self.check_serving()?;
         let points = self.retained().await;
-        let (choice, _reserved) = self.choose(&points);
+        let deletes = self.range_deletes().await?;
+        let (choice, _reserved) = self.choose(&points, &deletes);
         match choice {
             Choice::Nothing => return Ok(false),
             Choice::Drop(names) => self.drop_whole(&names).await?,
@@ -125,7 +127,17 @@ impl Inner {
         self.snapshots.retained(now, self.visible().min(flushed), &self.state().readable)
     }
 
-    fn choose(&self, points: &Points) -> (Choice, Option<Reserved<'_>>) {
+    /// The row-range deletes in SSTables.
+    async fn range_deletes(&self) -> Result<Vec<RangeDelete>> {
+        let state = self.state();
+        let mut all = Vec::new();
+        for table in state.sstables.iter().filter(|s| s.0.entry.range_deletes.is_some()) {
+            all.extend(table.range_deletes().await?);
+        }
+        Ok(all)
+    }
+
+    fn choose(&self, points: &Points, deletes: &[RangeDelete]) -> (Choice, Option<Reserved<'_>>) {
         // Before the state: who frees a key has changed the state.
         let mut busy = lock(&self.compacted);
         let files = entries(&self.state(), |_| true);
@@ -136,7 +148,8 @@ impl Inner {
             removal: self.shared.removal_time().before(AGE_SLACK),
             now: self.shared.config.clock.now(),
         };
-        let choice = self.strategy().choose(&situation);
+        let buried = buried(&files, &busy, deletes, points);
+        let choice = if buried.is_empty() { self.strategy().choose(&situation) } else { Choice::Drop(buried) };
         let named: &[SstableName] = match &choice {
             Choice::Nothing => return (choice, None),
             Choice::Drop(names) | Choice::Move(names, _) => names,
@@ -183,7 +196,8 @@ impl Inner {
         let state = self.state();
         let named = |s: &&SstHandle| merging.inputs.contains(&s.0.entry.name);
         let inputs: Vec<_> = state.sstables.iter().filter(named).cloned().collect();
-        let rule = Retention::new(&self.table(), self.shared.removal_time(), points.clone(), below(&state, &merging.inputs));
+        let rule = Retention::new(&self.table(), self.shared.removal_time(), points.clone(), below(&state, &merging.inputs))
+            .with_lowest(lowest(&state, &merging.inputs));
         let sources = Sources { memtables: Vec::new(), sstables: inputs.clone() };
         let (target, shared) = (self.target(merging.file_bytes), self.shared.clone());
         let merged = async move { merge(&sources, Some(&rule), target, Some(&shared.pace)).await };
@@ -254,6 +268,22 @@ fn entries(state: &State, which: impl Fn(SstableName) -> bool) -> Vec<SstableRef
 fn widths(key: SliceKey) -> Vec<SliceKey> {
     let wider = key.slice.into_iter().flat_map(|s| [Slice::day(s.times().start), Slice::month(s.times().start)]);
     wider.map(|slice| SliceKey { slice: Some(slice), ..key }).chain([key]).collect()
+}
+
+/// SSTables all of whose rows a row-range delete hides from every reader.
+fn buried(files: &[SstableRef], busy: &HashSet<SliceKey>, deletes: &[RangeDelete], points: &Points) -> Vec<SstableName> {
+    let hides = |d: &RangeDelete, f: &SstableRef| {
+        d.seq <= points.floor() && f.seqs.1 < d.seq && f.lies_within(&d.range) && !points.separate(f.seqs.0, d.seq)
+    };
+    let gone = files.iter().filter(|f| !busy.contains(&f.slice) && deletes.iter().any(|d| hides(d, f)));
+    gone.map(|f| f.name).collect()
+}
+
+/// The lowest seq outside a merge of `inputs`, wherever that has something.
+fn lowest(state: &State, inputs: &[SstableName]) -> Seq {
+    let (merged, others): (Vec<_>, Vec<_>) = state.sstables.iter().map(|s| &s.0.entry).partition(|f| inputs.contains(&f.name));
+    let near = others.into_iter().filter(|o| merged.iter().any(|f| keys_meet(o, f))).map(|o| o.seqs.0);
+    near.chain(state.memtables().filter_map(|t| t.seqs()).map(|(lowest, _)| lowest)).min().unwrap_or(Seq::MAX)
 }
 
 /// The lowest seq that a row key may have outside a merge of `inputs`.

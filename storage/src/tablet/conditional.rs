@@ -169,7 +169,7 @@ impl Inner {
 
     /// The row as everything numbered leaves it; under the numbering lock. `None` if `held` lacks a memtable in between, or
     /// if a stored part that was cut may lack something.
-    fn row_so_far(&self, held: &State, (stored, cut): (RawRow, bool), request: &Request, scan: &Scan) -> Option<RawRow> {
+    fn row_so_far(&self, held: &State, (mut stored, cut): (RawRow, bool), request: &Request, scan: &Scan) -> Option<RawRow> {
         // Under the queue's lock nothing moves from it to the memtable.
         let mut queue = lock(&self.queue);
         let state = self.state();
@@ -179,6 +179,7 @@ impl Inner {
             _ => return None,
         };
         let tables = held.memtables().chain(newer);
+        queue.covers(request.key(), &mut stored.covers);
         let in_flight = queue.in_flight(request.key());
         let known = stored.deletes.len();
         let row = with_memory(stored, request.key(), tables, in_flight, scan, request.newest());

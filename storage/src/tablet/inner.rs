@@ -102,7 +102,7 @@ impl State {
     }
 
     /// Oldest first.
-    pub(super) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+    pub(super) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> + Clone {
         self.frozen.iter().map(|f| &f.table).chain([&self.active])
     }
 

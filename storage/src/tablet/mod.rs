@@ -6,6 +6,7 @@ mod commit;
 mod compact;
 mod conditional;
 mod copy;
+mod delete_range;
 mod derived;
 mod flush;
 mod hot;
@@ -150,6 +151,15 @@ impl Tablet {
     /// (nothing is written), and as for [`Self::check_and_mutate`].
     pub async fn read_modify_write(&self, request: ReadModifyWrite, request_id: Option<RequestId>) -> Result<Modified> {
         self.inner.read_modify_write(request, request_id).await
+    }
+
+    /// Deletes all rows of a range, at once and as one record. `request_id` as in [`Self::write`].
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the range is empty, `NotMine` if it does not lie in the tablet, `FailedPrecondition` for a
+    /// derived or an append-only table, and as for [`Self::write`].
+    pub async fn delete_range(&self, range: KeyRange, request_id: Option<RequestId>) -> Result<Committed> {
+        self.inner.delete_range(range, request_id).await
     }
 
     /// The newest readable seq; a derived table's applied version.

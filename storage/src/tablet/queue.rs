@@ -3,6 +3,7 @@
 use super::staging::Staged;
 use crate::format::StoredRow;
 use crate::memtable::{Entry, Versions};
+use crate::sstable::RangeDelete;
 use bytes::Bytes;
 use common::ids::{RunId, Seq};
 use std::collections::{HashMap, VecDeque, hash_map};
@@ -27,6 +28,8 @@ pub(super) enum Effect {
     Drop {
         run: RunId,
     },
+    /// A row-range delete.
+    DeleteRange(RangeDelete),
     /// Nothing but being remembered.
     Note,
 }
@@ -49,6 +52,8 @@ pub(super) struct Queue {
     /// The rows of `pending` by key. Made when a conditional write asks for it, gone once nothing is pending: other writes do
     /// not pay for it.
     by_key: Option<HashMap<Bytes, Versions>>,
+    /// How many of `pending` are row-range deletes.
+    ranges: usize,
     pub(super) staged: Staged,
     /// Bytes of `staged` in the budget.
     pub(super) staged_bytes: usize,
@@ -56,7 +61,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(staged: Staged, staged_bytes: usize) -> Self {
-        Self { next_ticket: 0, pending: VecDeque::new(), by_key: None, staged, staged_bytes }
+        Self { next_ticket: 0, pending: VecDeque::new(), by_key: None, ranges: 0, staged, staged_bytes }
     }
 
     /// Bytes of staged rows in the budget.
@@ -69,6 +74,7 @@ impl Queue {
         if let (Some(index), Effect::Write { rows, .. }) = (&mut self.by_key, &effect) {
             rows.iter().for_each(|entry| add(index, entry));
         }
+        self.ranges += usize::from(matches!(effect, Effect::DeleteRange(_)));
         self.pending.push_back(Pending { ticket: self.next_ticket, log_from, effect, reserved });
         self.next_ticket
     }
@@ -79,10 +85,21 @@ impl Queue {
         if self.pending.is_empty() {
             self.by_key = None;
         }
+        self.ranges -= usize::from(matches!(popped.effect, Effect::DeleteRange(_)));
         if let (Some(index), Effect::Write { rows, .. }) = (&mut self.by_key, &popped.effect) {
             rows.iter().for_each(|entry| remove(index, entry));
         }
         Some(popped)
+    }
+
+    /// Adds the seqs of the row-range deletes in flight that cover the key.
+    pub(super) fn covers(&self, key: &[u8], out: &mut Vec<Seq>) {
+        if self.ranges > 0 {
+            out.extend(self.pending.iter().filter_map(|p| match &p.effect {
+                Effect::DeleteRange(delete) => delete.covers(key, Seq::MAX).then_some(delete.seq),
+                _ => None,
+            }));
+        }
     }
 
     /// What is in flight of a row.

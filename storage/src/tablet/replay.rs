@@ -1,10 +1,12 @@
 //! What a log's records make of a manifest: the same as if they had never been in a memtable that was lost.
 
+use super::delete_range::remembered;
 use super::requests::{Requests, conditional, is_recent};
 use super::staging::{Staged, weight};
 use crate::format::{LogBody, LogRecord, Manifest, Outcome, Remembered};
 use crate::log::RecordStream;
 use crate::memtable::Memtable;
+use crate::sstable::RangeDelete;
 use common::Result;
 use common::ids::Seq;
 use common::time::{Clock, Micros};
@@ -84,6 +86,16 @@ impl Replayed {
                 }
                 if let Some(row) = row.filter(|_| above) {
                     self.memtable.insert([(record.last, row)], segment);
+                    self.visible = record.last;
+                }
+            }
+            LogBody::DeleteRange { request, timestamp, range } => {
+                self.highest = self.highest.max(timestamp);
+                if let Some(request) = request {
+                    self.remembered.push(remembered(request, record.last, timestamp));
+                }
+                if above {
+                    self.memtable.insert_range_delete(RangeDelete { range, seq: record.last }, segment);
                     self.visible = record.last;
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::compaction::Output;
 use crate::format::{SstableName, SstableRef};
-use crate::sstable::Reader;
+use crate::sstable::{Reader, span};
 use common::Result;
 use common::ids::{Epoch, TabletId};
 use common::key::KeyRange;
@@ -85,13 +85,13 @@ pub(crate) fn reference(output: &Output, level: u32, range: &KeyRange) -> Sstabl
     let (finished, p) = (&output.finished, &output.finished.properties);
     SstableRef {
         name: finished.name,
-        level,
+        level: if output.low { 0 } else { level },
         slice: output.slice,
         families: output.families.clone(),
         range: range.clone(),
         keys: p.keys.clone(),
         delete_keys: p.delete_keys.clone(),
-        range_deletes: None,
+        range_deletes: span(&p.range_deletes),
         seqs: p.seqs,
         delete_seqs: (p.deletes > 0).then_some(p.seqs),
         timestamps: p.timestamps,

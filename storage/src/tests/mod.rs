@@ -12,6 +12,7 @@ mod golden;
 mod harness;
 mod log;
 mod model;
+mod range_deletes;
 mod reads;
 mod recovery;
 mod slices;

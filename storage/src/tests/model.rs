@@ -140,6 +140,7 @@ enum Op {
     Write(Vec<RowMutation>),
     /// At once: each sees what is numbered before it, durable or not.
     Together(Vec<Step>),
+    DeleteRange(KeyRange),
     Flush,
     Compact,
     /// Merges neighbours: first and how many, in percent.
@@ -298,6 +299,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => prop::collection::vec(row(), 1..6).prop_map(Op::Write),
         4 => prop::collection::vec(step(), 1..8).prop_map(Op::Together),
+        2 => range().prop_map(Op::DeleteRange),
         3 => Just(Op::Flush),
         1 => Just(Op::Compact),
         2 => (0usize..100, 0usize..100).prop_map(|(a, b)| Op::CompactSome(a, b)),
@@ -327,6 +329,7 @@ impl Run {
         match op {
             Op::Write(rows) => self.write(rows).await,
             Op::Together(steps) => self.together(steps).await,
+            Op::DeleteRange(range) => self.delete_range(range).await,
             Op::Flush => self.tablet.flush().await.unwrap(),
             Op::Compact => self.tablet.compact().await.unwrap(),
             Op::CompactChosen => self.tablet.inner_for_tests().compact_as_chosen_for_tests().await.unwrap(),
@@ -405,6 +408,19 @@ impl Run {
                 self.model.push(seq, StoredRow::reduce(row, timestamp));
             }
             (step, done) => panic!("{step:?} became {done:?}"),
+        }
+    }
+
+    /// To the model it is a delete of every row that it has there.
+    async fn delete_range(&mut self, range: KeyRange) {
+        let result = self.tablet.delete_range(range.clone(), None).await;
+        if range.is_empty() {
+            assert_eq!(result.unwrap_err().kind, ErrorKind::InvalidArgument);
+            return;
+        }
+        let seq = result.unwrap().seq;
+        for (key, history) in self.model.rows.iter_mut().filter(|(key, _)| range.contains(key)) {
+            history.push((seq, StoredRow { key: key.clone(), deletes: vec![Delete::Row], cells: Vec::new() }));
         }
     }
 
