@@ -5,7 +5,7 @@
 //! row that there was is touched: they are read as they are.
 
 use super::covers::Covers;
-use super::merge::{Merge, Sources};
+use super::merge::{Merge, Sources, clip};
 use super::resolve::View;
 use super::{BATCH_BYTES, BATCH_ROWS};
 use crate::raw::{RawRow, Scan};
@@ -14,6 +14,7 @@ use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
 use common::row::RowChange;
+use common::time::Micros;
 use futures::StreamExt;
 use futures::stream::{BoxStream, try_unfold};
 use std::collections::VecDeque;
@@ -30,6 +31,14 @@ enum Segment {
     Covered(KeyRange),
 }
 
+/// Where the slice of an SSTable is a function of the row key: how to tell which of them may have a key.
+pub(crate) struct KeyTimes<R> {
+    /// The event time in a row key.
+    pub(crate) of: Box<dyn Fn(&[u8]) -> Option<Micros> + Send + Sync>,
+    /// Lowest and highest event time of an SSTable, if each of its rows has one.
+    pub(crate) within: fn(&R) -> Option<(Micros, Micros)>,
+}
+
 struct State<R, G> {
     sources: Sources<R>,
     /// Asked for, until the segments are known.
@@ -40,6 +49,7 @@ struct State<R, G> {
     /// The rows of the touched keys found last, or of a covered range.
     images: Option<Merge<R>>,
     between: (Seq, Seq),
+    times: KeyTimes<R>,
     view: View,
     _guard: G,
 }
@@ -49,7 +59,7 @@ pub(crate) fn changes<R, G>(
     sources: Sources<R>,
     between: (Seq, Seq),
     ranges: Vec<KeyRange>,
-    view: View,
+    (times, view): (KeyTimes<R>, View),
     guard: G,
 ) -> BoxStream<'static, Result<Vec<RowChange>>>
 where
@@ -57,7 +67,7 @@ where
     G: Send + 'static,
 {
     let segments = VecDeque::new();
-    let state = State { sources, ranges, segments, touched: None, images: None, between, view, _guard: guard };
+    let state = State { sources, ranges, segments, touched: None, images: None, between, times, view, _guard: guard };
     try_unfold(state, |mut state| async move {
         let batch = state.batch().await?;
         Ok((!batch.is_empty()).then_some((batch, state)))
@@ -108,7 +118,7 @@ impl<R: Deref<Target = Reader> + Clone + Debug, G> State<R, G> {
             }
             let keys = self.touched_keys().await?;
             if !keys.is_empty() {
-                self.images = Some(Merge::new(&self.sources, &Arc::new(Scan::all(keys, to))));
+                self.images = Some(self.images_of(keys));
                 continue;
             }
             (self.touched, self.images) = match self.segments.pop_front() {
@@ -120,6 +130,18 @@ impl<R: Deref<Target = Reader> + Clone + Debug, G> State<R, G> {
                 }
             };
         }
+    }
+
+    /// The rows of these keys. An SSTable is asked for those only that its event times allow.
+    fn images_of(&self, keys: Vec<KeyRange>) -> Merge<R> {
+        let timed: Vec<_> = keys.iter().map(|key| (self.times.of)(&key.start)).collect();
+        let scan = Arc::new(Scan::all(keys, self.between.1));
+        Merge::pruned(&self.sources, &scan, |table| {
+            let Some((first, last)) = (self.times.within)(table) else { return clip(&scan, table.range()) };
+            let allowed = scan.ranges.iter().zip(&timed).filter(|(_, at)| at.is_none_or(|at| first <= at && at <= last));
+            let ranges = allowed.map(|(key, _)| key).filter(|key| table.range().contains(&key.start)).cloned().collect();
+            Arc::new(Scan { ranges, ..Scan::clone(&scan) })
+        })
     }
 
     async fn touched_keys(&mut self) -> Result<Vec<KeyRange>> {

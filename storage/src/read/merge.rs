@@ -23,14 +23,14 @@ pub(crate) struct Sources<R> {
 impl<R: Deref<Target = Reader>> Sources<R> {
     /// Whether there is a row-range delete in some source.
     pub(crate) fn have_range_deletes(&self) -> bool {
-        self.memtables.iter().any(|m| m.has_range_deletes()) || self.sstables.iter().any(|s| !s.properties().range_deletes.is_empty())
+        self.memtables.iter().any(|m| m.has_range_deletes()) || self.sstables.iter().any(|s| s.has_range_deletes())
     }
 
     /// All row-range deletes up to `at`, clipped to the ranges that the SSTables are restricted to.
     pub(crate) async fn range_deletes(&self, at: Seq) -> Result<Vec<RangeDelete>> {
         let mut all: Vec<_> = self.memtables.iter().flat_map(|m| m.range_deletes(at)).collect();
-        for table in self.sstables.iter().filter(|s| !s.properties().range_deletes.is_empty()) {
-            all.extend(table.range_deletes().await?.into_iter().filter(|d| d.seq <= at));
+        for table in self.sstables.iter().filter(|s| s.has_range_deletes()) {
+            all.extend(table.range_deletes().await?.iter().filter(|d| d.seq <= at).cloned());
         }
         Ok(all)
     }
@@ -67,12 +67,17 @@ pub(crate) struct Merge<R> {
 
 impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
     pub(crate) fn new(sources: &Sources<R>, scan: &Arc<Scan>) -> Self {
+        Self::pruned(sources, scan, |table| clip(scan, table.range()))
+    }
+
+    /// As [`Self::new`], where an SSTable is asked for a part of the scan only: it has nothing of the rest.
+    pub(super) fn pruned(sources: &Sources<R>, scan: &Arc<Scan>, part: impl Fn(&R) -> Arc<Scan>) -> Self {
         let mut waiting = Vec::new();
         for table in sources.memtables.iter().filter(|m| overlaps(m.seqs(), scan)) {
             waiting.push(Source::Memtable(MemtableCursor::new(table.clone(), scan.clone())));
         }
         for table in sources.sstables.iter().filter(|s| overlaps(Some(s.properties().seqs), scan)) {
-            let (properties, scan) = (table.properties(), &clip(scan, table.range()));
+            let (properties, scan) = (table.properties(), &part(table));
             for (section, keys) in [(Section::Deletes, &properties.delete_keys), (Section::Cells, &properties.keys)] {
                 if keys.as_ref().is_some_and(|(first, last)| meets(scan, first, last)) {
                     waiting.push(Source::Sstable(Box::new(BlockCursor::new(table.clone(), section, scan.clone()))));

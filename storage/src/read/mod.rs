@@ -8,7 +8,7 @@ mod point;
 mod resolve;
 mod stream;
 
-pub(crate) use changes::changes;
+pub(crate) use changes::{KeyTimes, changes};
 pub(crate) use covers::Covers;
 pub(crate) use merge::{Merge, Sources};
 pub(crate) use point::{stored, with_memory};

@@ -22,7 +22,7 @@ where
     let mut single: Option<Arc<Scan>> = None;
     for table in sstables {
         let p = table.properties();
-        if !p.range_deletes.is_empty() && table.range().contains(key) {
+        if table.has_range_deletes() && table.range().contains(key) {
             row.covers.extend(table.range_deletes().await?.iter().filter(|d| d.covers(key, scan.at)).map(|d| d.seq));
         }
         if !overlaps(Some(p.seqs), scan) || !table.range().contains(key) {

@@ -87,8 +87,12 @@ impl Reader {
         &self.range
     }
 
+    pub(crate) fn has_range_deletes(&self) -> bool {
+        !self.properties.range_deletes.is_empty()
+    }
+
     /// Its row-range deletes, clipped to the part of it that counts.
-    pub(crate) async fn range_deletes(&self) -> Result<Vec<RangeDelete>> {
+    pub(crate) async fn range_deletes(&self) -> Result<Arc<[RangeDelete]>> {
         Ok(self.properties.range_deletes.iter().filter_map(|d| d.within(&self.range)).collect())
     }
 

@@ -132,7 +132,7 @@ impl Inner {
         let state = self.state();
         let mut all = Vec::new();
         for table in state.sstables.iter().filter(|s| s.0.entry.range_deletes.is_some()) {
-            all.extend(table.range_deletes().await?);
+            all.extend(table.range_deletes().await?.iter().cloned());
         }
         Ok(all)
     }

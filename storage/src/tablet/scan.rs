@@ -1,13 +1,13 @@
 //! Reads of a tablet.
 
-use super::inner::{Inner, State};
+use super::inner::{Inner, SstHandle, State};
 use super::snapshots::SnapshotGuard;
 use super::{ArrowBatches, ChangeBatches, RowBatches, TabletStats};
 use crate::arrow::{Plan, ScanSpec, scan};
 use crate::event_time::EventTimes;
 use crate::metrics::Metrics;
 use crate::raw::{RawRow, Scan, normalize, single_key};
-use crate::read::{BATCH_BYTES, BATCH_ROWS, View, changes, rows, stored, with_memory};
+use crate::read::{BATCH_BYTES, BATCH_ROWS, KeyTimes, View, changes, rows, stored, with_memory};
 use bytes::Bytes;
 use common::ids::Seq;
 use common::key::KeyRange;
@@ -145,7 +145,13 @@ impl Inner {
         let view = View::whole(self.rules(), self.shared.config.clock.now());
         let ranges = normalize(std::slice::from_ref(range), &self.range);
         let times = EventTimes::of(&self.table(), &ranges, None);
-        Ok(changes(state.sources_of(times.as_ref()), (from, to), ranges, view, guard))
+        Ok(changes(state.sources_of(times.as_ref()), (from, to), ranges, (self.key_times(), view), guard))
+    }
+
+    fn key_times(&self) -> KeyTimes<SstHandle> {
+        let slicer = self.slicer();
+        let by_key = slicer.is_by_key();
+        KeyTimes { of: Box::new(move |key| if by_key { slicer.event_time(key) } else { None }), within: |sst| sst.0.entry.event_times }
     }
 
     /// [`Self::state_at`], held readable for other reads too.

@@ -64,11 +64,6 @@ fn records() -> Vec<LogRecord> {
         record(0, 0, LogBody::Requests(vec![remembered, modified])),
         record(13, 13, conditional(None, Some(row()))),
         record(0, 0, conditional(Some(true), None)),
-        record(
-            14,
-            14,
-            LogBody::DeleteRange { request: Some([3; 16]), timestamp, range: KeyRange::new("a", Some(Bytes::from_static(b"b"))) },
-        ),
     ]
 }
 

@@ -33,6 +33,11 @@ pub(super) fn family(name: &str) -> FamilyId {
     table(TableKind::Raw).family(name).unwrap().id
 }
 
+/// The family `all` of a table.
+pub(super) fn family_of(table: &Table) -> FamilyId {
+    table.family("all").unwrap().id
+}
+
 /// A server's folder and store over several lives.
 pub(super) struct World {
     pub(super) dir: tempfile::TempDir,
