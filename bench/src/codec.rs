@@ -14,7 +14,7 @@
 //! | … | event_type, session, device, country, message, payload |
 
 use crate::events::Event;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 /// A row as a reader sees it: typed, its texts borrowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -54,6 +54,7 @@ impl<'a> From<&'a Event> for Row<'a> {
     }
 }
 
+#[cfg(any(test, feature = "peers"))]
 /// The three of ten attributes that column scans read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Three<'a> {
@@ -126,15 +127,17 @@ pub fn encode(e: &Event) -> Vec<u8> {
     out
 }
 
+#[cfg(any(test, feature = "peers"))]
 /// The fixed-width part of a value and its texts.
 struct Parts<'a> {
     header: &'a [u8; HEADER],
     texts: &'a [u8],
 }
 
+#[cfg(any(test, feature = "peers"))]
 impl<'a> Parts<'a> {
     fn of(value: &'a [u8]) -> Result<Self> {
-        let Some((header, texts)) = value.split_first_chunk::<HEADER>() else { bail!("a value of {} bytes", value.len()) };
+        let Some((header, texts)) = value.split_first_chunk::<HEADER>() else { anyhow::bail!("a value of {} bytes", value.len()) };
         Ok(Self { header, texts })
     }
 
@@ -158,6 +161,7 @@ impl<'a> Parts<'a> {
     }
 }
 
+#[cfg(any(test, feature = "peers"))]
 /// A whole row.
 ///
 /// # Errors
@@ -182,6 +186,7 @@ pub fn decode<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Row<'a>> {
     })
 }
 
+#[cfg(any(test, feature = "peers"))]
 /// Three attributes of a row.
 ///
 /// # Errors

@@ -1,14 +1,17 @@
-//! Arrow batches: those of the three-column scan, and rows read from batches of all columns.
+//! Arrow batches: which columns scans ask for, rows read from batches of all columns, and the builder that rivals need.
+
+#[cfg(any(test, feature = "peers"))]
+mod builder;
+
+#[cfg(any(test, feature = "peers"))]
+pub use builder::ThreeBuilder;
 
 use crate::checksum::Checksum;
 use crate::codec::Row;
 use anyhow::{Context, Result};
-use arrow_array::builder::{Float64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use std::sync::Arc;
+use arrow_array::{Array, RecordBatch};
 
 /// The columns of the scan.
 pub const NAMES: [&str; 3] = ["event_type", "price", "received_at"];
@@ -64,58 +67,4 @@ pub fn add_rows(batch: &RecordBatch, sum: &mut Checksum) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// Collects decoded rows into batches, as a rival's user would.
-#[derive(Debug)]
-pub struct ThreeBuilder {
-    schema: SchemaRef,
-    texts: StringBuilder,
-    prices: Float64Builder,
-    times: TimestampMicrosecondBuilder,
-    rows: usize,
-    batch: usize,
-}
-
-impl ThreeBuilder {
-    /// Batches of `batch` rows.
-    #[must_use]
-    pub fn new(batch: usize) -> Self {
-        let fields = [DataType::Utf8, DataType::Float64, DataType::Timestamp(TimeUnit::Microsecond, None)];
-        let fields: Vec<_> = NAMES.iter().zip(fields).map(|(name, ty)| Field::new(*name, ty, true)).collect();
-        Self::with_schema(Arc::new(Schema::new(fields)), batch)
-    }
-
-    fn with_schema(schema: SchemaRef, batch: usize) -> Self {
-        Self {
-            schema,
-            texts: StringBuilder::with_capacity(batch, batch * 12),
-            prices: Float64Builder::with_capacity(batch),
-            times: TimestampMicrosecondBuilder::with_capacity(batch),
-            rows: 0,
-            batch,
-        }
-    }
-
-    /// Adds a row; a batch once it is full.
-    ///
-    /// # Errors
-    /// As [`Self::finish`].
-    pub fn push(&mut self, event_type: &str, price: Option<f64>, received_at: i64) -> Result<Option<RecordBatch>> {
-        self.texts.append_value(event_type);
-        self.prices.append_option(price);
-        self.times.append_value(received_at);
-        self.rows += 1;
-        if self.rows == self.batch { self.finish().map(Some) } else { Ok(None) }
-    }
-
-    /// The rows added since the last batch.
-    ///
-    /// # Errors
-    /// If Arrow refuses the columns.
-    pub fn finish(&mut self) -> Result<RecordBatch> {
-        let mut full = std::mem::replace(self, Self::with_schema(self.schema.clone(), self.batch));
-        let columns: Vec<ArrayRef> = vec![Arc::new(full.texts.finish()), Arc::new(full.prices.finish()), Arc::new(full.times.finish())];
-        Ok(RecordBatch::try_new(full.schema, columns)?)
-    }
 }
