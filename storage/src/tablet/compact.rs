@@ -69,7 +69,7 @@ impl Inner {
         let (choice, _reserved) = self.choose(&points, &deletes);
         match choice {
             Choice::Nothing => return Ok(false),
-            Choice::Drop(names) => self.drop_whole(&names).await?,
+            Choice::Drop(names) => self.drop_whole(&names, &points).await?,
             Choice::Move(names, level) => self.move_to(&names, level).await?,
             Choice::Merge(merging) => self.compact(merging, points).await?,
         }
@@ -208,16 +208,19 @@ impl Inner {
         let edit = |m: &mut Manifest| {
             m.sstables.retain(|s| !merging.inputs.contains(&s.name));
             m.sstables.extend(new);
-            let left = Points::new(m.points.clone(), m.floor).meet(&points);
-            (m.floor, m.points) = (left.floor(), left.kept().to_vec());
+            forget(m, &points);
         };
         self.replace(edit, &merging.inputs, made).await?;
         self.count(merging.trigger, read, written);
         Ok(())
     }
 
-    async fn drop_whole(&self, names: &[SstableName]) -> Result<()> {
-        self.replace(|m| m.sstables.retain(|s| !names.contains(&s.name)), names, Vec::new()).await?;
+    async fn drop_whole(&self, names: &[SstableName], points: &Points) -> Result<()> {
+        let edit = |m: &mut Manifest| {
+            m.sstables.retain(|s| !names.contains(&s.name));
+            forget(m, points);
+        };
+        self.replace(edit, names, Vec::new()).await?;
         self.shared.metrics.sstables_dropped_whole.add(names.len() as u64);
         Ok(())
     }
@@ -257,6 +260,12 @@ impl Inner {
         };
         by_trigger.add(1);
     }
+}
+
+/// Says that what `points` cannot tell apart is gone.
+fn forget(m: &mut Manifest, points: &Points) {
+    let left = Points::new(m.points.clone(), m.floor).meet(points);
+    (m.floor, m.points) = (left.floor(), left.kept().to_vec());
 }
 
 /// What the manifest says of these SSTables.
