@@ -38,8 +38,23 @@ pub struct EngineConfig {
     /// A tablet with less than this unflushed is copied to the log's end instead of being flushed. More: fewer tiny
     /// SSTables, more log written twice.
     pub log_copy_bytes: usize,
-    /// Uncompressed bytes of an SSTable block. More: better compression, dearer point reads.
+    /// Uncompressed bytes of an SSTable block, wide columns apart. More: better compression and faster scans, dearer
+    /// point reads that miss the cache.
     pub block_bytes: usize,
+    /// Rows of a block at most. More: longer runs for scans of few columns, more to decode for one row.
+    pub block_rows: usize,
+    /// Uncompressed bytes of a block of one wide column. More: better compression, dearer point reads that miss the cache.
+    pub wide_block_bytes: usize,
+    /// Bytes of rows that a writer gathers before it lays them out: each wide column of them is one contiguous region.
+    /// More: fewer requests for a scan of few columns, more memory for each flush and compaction.
+    pub stripe_bytes: usize,
+    /// Mean bytes of a value above which a column is wide: kept apart from the others. Less: scans of narrow columns read
+    /// less, reads of whole rows touch more blocks.
+    pub wide_value_bytes: usize,
+    /// Cells above which a row is stored cell by cell, so that it may span blocks and be read in parts.
+    pub cell_block_cells: usize,
+    /// Bytes above which a row is stored cell by cell.
+    pub cell_block_bytes: usize,
     /// How long a snapshot (a seq that was visible) stays readable without a pin.
     pub snapshot_retention: Duration,
     /// How long a change reader that does not advance is waited for. More: a reader may be away longer before it has to
@@ -154,7 +169,13 @@ impl EngineConfig {
             log_bytes: 256 << 20,
             log_segments: 600,
             log_copy_bytes: 64 << 10,
-            block_bytes: 64 << 10,
+            block_bytes: 128 << 10,
+            block_rows: 4096,
+            wide_block_bytes: 24 << 10,
+            stripe_bytes: 8 << 20,
+            wide_value_bytes: 64,
+            cell_block_cells: 1024,
+            cell_block_bytes: 256 << 10,
             snapshot_retention: Duration::from_secs(300),
             change_retention: Duration::from_secs(7 * 86_400),
             write_patience: Duration::from_secs(1),

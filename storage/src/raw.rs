@@ -98,6 +98,10 @@ pub(crate) struct Scan {
     pub(crate) oldest: Micros,
     /// Which event times are wanted, where keys have one.
     pub(crate) event_times: Option<EventTimes>,
+    /// Cells newer than this are not wanted and decide nothing: no rule counts them as versions.
+    pub(crate) newest: Micros,
+    /// What all keys of the ranges begin with, as `KeySchema::common_prefix` says it: a filter may know that there are none.
+    pub(crate) prefix: Option<Bytes>,
     /// Whether blocks that are read stay in the cache.
     pub(crate) fill_cache: bool,
 }
@@ -114,6 +118,8 @@ impl Scan {
             above: Seq::ZERO,
             oldest: Micros::MIN,
             event_times: None,
+            newest: Micros::MAX,
+            prefix: None,
             fill_cache: true,
         }
     }

@@ -3,7 +3,7 @@
 use crate::format::{Slice, SliceKey, SstableName};
 use crate::raw::RawRow;
 use crate::slice::{Parts, Slicer};
-use crate::sstable::{Finished, RangeDelete, Writer};
+use crate::sstable::{Finished, Layout, RangeDelete, Writer};
 use common::Result;
 use common::ids::FamilyId;
 use common::store::SharedStore;
@@ -24,7 +24,7 @@ pub(crate) type Names = Arc<dyn Fn() -> SstableName + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) store: SharedStore,
-    pub(crate) block_bytes: usize,
+    pub(crate) layout: Arc<Layout>,
     pub(crate) names: Names,
     pub(crate) slicer: Slicer,
     /// Bytes at which an SSTable is closed and the next begun, between two rows.
@@ -77,8 +77,8 @@ impl Outputs {
         {
             self.done.push(full.finish(key).await?);
         }
-        let Target { store, names, block_bytes, .. } = &self.target;
-        let open = self.open.entry(key).or_insert_with(|| Open::new(Writer::new(store.clone(), names(), *block_bytes)));
+        let Target { store, names, layout, .. } = &self.target;
+        let open = self.open.entry(key).or_insert_with(|| Open::new(Writer::new(store.clone(), names(), layout.clone())));
         open.add(row, time).await
     }
 
@@ -89,8 +89,8 @@ impl Outputs {
         }
         let key = SliceKey::default();
         let low = self.done.iter().any(|output| output.slice == key);
-        let Target { store, names, block_bytes, .. } = &self.target;
-        let open = self.open.entry(key).or_insert_with(|| Open::new(Writer::new(store.clone(), names(), *block_bytes)));
+        let Target { store, names, layout, .. } = &self.target;
+        let open = self.open.entry(key).or_insert_with(|| Open::new(Writer::new(store.clone(), names(), layout.clone())));
         open.low = low;
         // What they hide may be of any time.
         open.timed = false;

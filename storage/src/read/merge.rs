@@ -76,9 +76,9 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
         for table in sources.memtables.iter().filter(|m| overlaps(m.seqs(), scan)) {
             waiting.push(Source::Memtable(MemtableCursor::new(table.clone(), scan.clone())));
         }
-        for table in sources.sstables.iter().filter(|s| overlaps(Some(s.properties().seqs), scan)) {
-            let (properties, scan) = (table.properties(), &part(table));
-            for (section, keys) in [(Section::Deletes, &properties.delete_keys), (Section::Cells, &properties.keys)] {
+        for table in sources.sstables.iter().filter(|s| overlaps(Some(s.entry().seqs), scan)) {
+            let (entry, scan) = (table.entry(), &part(table));
+            for (section, keys) in [(Section::Deletes, &entry.delete_keys), (Section::Cells, &entry.keys)] {
                 if keys.as_ref().is_some_and(|(first, last)| meets(scan, first, last)) {
                     waiting.push(Source::Sstable(Box::new(BlockCursor::new(table.clone(), section, scan.clone()))));
                 }

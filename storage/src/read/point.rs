@@ -1,14 +1,13 @@
 //! One row: looked up in each source, judged once. Neither streams nor merges.
 
-use super::merge::{clip, overlaps};
+use super::merge::overlaps;
 use super::resolve::Deletes;
 use crate::memtable::{Memtable, Newest, Versions};
 use crate::raw::{RawCell, RawRow, Scan};
-use crate::sstable::{BlockCursor, Reader, Section};
+use crate::sstable::{Found, KeyHash, Reader};
 use bytes::Bytes;
 use common::Result;
 use common::ids::{FamilyId, Seq};
-use common::key::KeyRange;
 use common::time::{Micros, TimeRange};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -19,24 +18,19 @@ where
     R: Deref<Target = Reader> + Clone,
 {
     let mut row = RawRow::default();
-    let mut single: Option<Arc<Scan>> = None;
-    for table in sstables {
-        let p = table.properties();
-        if table.has_range_deletes() && table.range().contains(key) {
+    let hash = KeyHash::of_row(key);
+    for table in sstables.iter().filter(|t| t.range().contains(key)) {
+        if table.has_range_deletes() {
             row.covers.extend(table.range_deletes().await?.iter().filter(|d| d.covers(key, scan.at)).map(|d| d.seq));
         }
-        if !overlaps(Some(p.seqs), scan) || !table.range().contains(key) {
+        if !overlaps(Some(table.entry().seqs), scan) {
             continue;
         }
-        let within = |keys: &Option<(Bytes, Bytes)>| keys.as_ref().is_some_and(|(first, last)| first <= key && key <= last);
-        let wanted = [(Section::Deletes, within(&p.delete_keys)), (Section::Cells, within(&p.keys) && table.may_contain(key))];
-        for (section, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
-            let single = single.get_or_insert_with(|| Arc::new(Scan { ranges: vec![KeyRange::single(key)], ..scan.clone() }));
-            let mut cursor = BlockCursor::new(table.clone(), section, clip(single, table.range()));
-            if let Some(found) = cursor.next().await? {
-                row.join(found);
-            }
-        }
+        let found = match table.row_now(key, hash, scan)? {
+            Found::Row(found) => found,
+            Found::NotInMemory => table.row(key, hash, scan).await?,
+        };
+        found.into_iter().for_each(|found| row.join(found));
     }
     Ok(row)
 }

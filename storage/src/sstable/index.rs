@@ -2,40 +2,103 @@
 
 use bytes::Bytes;
 use common::envelope::Magic;
-use common::ids::Seq;
+use common::ids::{FamilyId, Seq};
 use common::time::Micros;
 use serde::{Deserialize, Serialize};
 
 pub(super) const PARTITION_MAGIC: Magic = *b"STLI";
 pub(super) const TOP_MAGIC: Magic = *b"STLT";
-/// Entries of a partition.
-pub(super) const PARTITION_ENTRIES: usize = 256;
+/// Entries of each partition but the last of its section.
+pub(super) const PARTITION_ENTRIES: usize = 64;
 
-/// A block, or a partition of the index.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How a block holds its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum BlockKind {
+    /// Column by column.
+    Columnar,
+    /// Cell by cell; a row may span several.
+    Cells,
+    /// Deletes.
+    Deletes,
+}
+
+/// A block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct IndexEntry {
     pub(crate) first_key: Bytes,
+    pub(crate) kind: BlockKind,
     /// Its first row began in the block before.
     pub(crate) continues: bool,
     pub(crate) offset: u64,
     pub(crate) length: u32,
-    /// Lowest and highest cell timestamp; the lower is above the higher if there is no cell.
-    pub(crate) timestamps: (Micros, Micros),
-    pub(crate) seqs: (Seq, Seq),
+    /// Rows that begin in it or go on in it.
+    pub(crate) rows: u32,
+    /// Of its first row, among all rows with cells.
+    pub(crate) first_ordinal: u64,
+    pub(crate) bounds: Bounds,
+    /// First and last column of a block of cells.
+    pub(crate) columns: Option<ColumnSpan>,
+    /// Of the declared columns that have cells in a columnar block; others have none there.
+    pub(crate) values: Vec<ColumnBounds>,
 }
+
+/// From one column to another, both included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ColumnSpan {
+    pub(crate) first: (FamilyId, Bytes),
+    pub(crate) last: (FamilyId, Bytes),
+}
+
+/// What is known of a column's values in a block: of all versions in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ColumnBounds {
+    /// The column's place in the dictionary.
+    pub(crate) place: u32,
+    /// Rows without a cell of it.
+    pub(crate) nulls: u32,
+    pub(crate) values: ValueBounds,
+}
+
+/// Lowest and highest value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum ValueBounds {
+    /// Some value is not of the declared type, or is to be combined with others.
+    Unknown,
+    Int(i64, i64),
+    /// In the total order of IEEE 754: −0 below 0, NaN at the ends.
+    Float(f64, f64),
+    Bool(bool, bool),
+    /// The first bytes, at most [`PREFIX_BYTES`], of the lowest and of the highest value: compare as many of a value.
+    Prefix(Bytes, Bytes),
+}
+
+/// Bytes of a value that bounds keep.
+pub(crate) const PREFIX_BYTES: usize = 16;
 
 /// All partitions, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TopIndex {
-    pub(super) cells: Vec<IndexEntry>,
-    pub(super) deletes: Vec<IndexEntry>,
+    pub(super) cells: Vec<PartitionEntry>,
+    pub(super) deletes: Vec<PartitionEntry>,
+}
+
+/// A partition of the index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PartitionEntry {
+    pub(super) first_key: Bytes,
+    pub(super) offset: u64,
+    pub(super) length: u32,
+    pub(super) entries: u32,
+    /// Of all its blocks.
+    pub(super) bounds: Bounds,
 }
 
 /// Lowest and highest of what it has seen.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) timestamps: (Micros, Micros),
-    pub(super) seqs: (Seq, Seq),
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bounds {
+    /// Cell timestamps; the lower is above the higher if there is no cell.
+    pub(crate) timestamps: (Micros, Micros),
+    pub(crate) seqs: (Seq, Seq),
 }
 
 impl Bounds {
@@ -49,8 +112,13 @@ impl Bounds {
         self.timestamps = (self.timestamps.0.min(t), self.timestamps.1.max(t));
     }
 
-    pub(super) fn join(&mut self, timestamps: (Micros, Micros), seqs: (Seq, Seq)) {
-        self.timestamps = (self.timestamps.0.min(timestamps.0), self.timestamps.1.max(timestamps.1));
-        self.seqs = (self.seqs.0.min(seqs.0), self.seqs.1.max(seqs.1));
+    pub(super) fn see(&mut self, timestamp: i64, seq: u64) {
+        self.see_timestamp(Micros(timestamp));
+        self.see_seq(Seq(seq));
+    }
+
+    pub(super) fn join(&mut self, other: &Self) {
+        self.timestamps = (self.timestamps.0.min(other.timestamps.0), self.timestamps.1.max(other.timestamps.1));
+        self.seqs = (self.seqs.0.min(other.seqs.0), self.seqs.1.max(other.seqs.1));
     }
 }

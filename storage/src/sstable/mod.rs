@@ -1,33 +1,46 @@
 //! SSTables: immutable sorted objects. `FORMAT.md` has the bytes.
 //!
 //! ```text
-//! cell blocks · delete blocks · index partitions · top index · dictionary · filter · properties · footer
+//! stripes: wide pages, columnar blocks · cell blocks · delete blocks, as they fill
+//! range deletes · index partitions · filter partitions · filter index · top index · dictionary · properties · footer
 //! ```
+//!
+//! Modules import one way: `bytes` → `encode`, `page` → `block` → `stripe`, `section` → `writer`, and `block`, `cache` →
+//! `reader` → `cursor`; a lookup of a row that may span blocks is a cursor's.
+
+#![allow(dead_code, unused_imports, reason = "scans into Arrow, range deletes and inspection are about to use the rest")]
 
 pub(crate) mod block;
 mod bytes;
 mod cache;
 mod cursor;
-#[allow(dead_code, unused_imports, reason = "pages are about to be made of them")]
 mod encode;
-#[allow(dead_code, unused_imports, reason = "the next format's writer and reader are about to use it")]
 mod filter;
 mod footer;
-mod index;
-#[allow(dead_code)]
+pub(crate) mod index;
+mod layout;
+mod names;
 mod object;
 mod page;
 mod properties;
 mod range_deletes;
 mod reader;
 mod samples;
+mod section;
+mod statistics;
+mod stripe;
 mod upload;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use cache::BlockCache;
-pub(crate) use cursor::BlockCursor;
-pub(crate) use range_deletes::{RangeDelete, span};
-pub(crate) use reader::{Reader, ReaderContext};
+pub(crate) use cursor::{BlockCursor, Piece, RowsOrRow, Skip};
+pub(crate) use filter::KeyHash;
+pub(crate) use layout::{Kind, Layout};
+pub(crate) use range_deletes::RangeDelete;
+pub(crate) use reader::{Found, Meta, Reader, ReaderContext};
 pub(crate) use writer::{Finished, Writer};
 
 /// Which of an SSTable's two sorted sequences.

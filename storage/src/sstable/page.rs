@@ -1,4 +1,4 @@
-//! A page: the unit of compression and checksum.
+//! A page: the unit of compression and checksum. What it says of itself lies in front of it, or in its block's header.
 //!
 //! ```text
 //! codec     u8       0 plain, 1 LZ4 block
@@ -7,6 +7,8 @@
 //! data
 //! ```
 
+use super::bytes::{Damaged, Input, Result, put_u64};
+use bytes::Bytes;
 use common::limits;
 
 const HEADER_BYTES: usize = 9;
@@ -14,39 +16,110 @@ const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 /// LZ4 cannot expand more: a length above is damage, and claims no memory.
 const MAX_EXPANSION: usize = 255;
+/// Compression that saves less than one part in so many is not worth undoing at every read.
+const WORTH: usize = 16;
+/// Shorter data is not worth compressing.
+const SHORT: usize = 64;
 
-/// The page of `data`, compressed if that makes it smaller.
+/// What is known of a page before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PageHead {
+    codec: u8,
+    /// Bytes stored.
+    pub(super) stored: u32,
+    /// Bytes when decoded.
+    pub(super) length: u32,
+    crc: u32,
+}
+
+impl PageHead {
+    /// Appends `data` as it is to be stored.
+    pub(super) fn pack(data: &[u8], out: &mut Vec<u8>) -> Self {
+        let from = out.len();
+        let packed = if data.len() < SHORT { Vec::new() } else { lz4_flex::block::compress(data) };
+        let smaller = !packed.is_empty() && packed.len() + data.len() / WORTH <= data.len();
+        out.extend_from_slice(if smaller { &packed } else { data });
+        let codec = if smaller { LZ4 } else { PLAIN };
+        // Cells are at most 100 MiB and a page ends with the cell that fills it.
+        let (stored, length) = ((out.len() - from) as u32, data.len() as u32);
+        Self { codec, stored, length, crc: checksum(codec, length, &out[from..]) }
+    }
+
+    /// The verified data of the page in `stored`.
+    pub(super) fn unpack(&self, stored: &Bytes) -> Result<Bytes> {
+        if stored.len() != self.stored as usize || checksum(self.codec, self.length, stored) != self.crc {
+            return Err(Damaged("a page's checksum does not match"));
+        }
+        let length = self.length as usize;
+        match self.codec {
+            PLAIN if stored.len() == length => Ok(stored.clone()),
+            LZ4 if length <= limits::MAX_RECORD_BYTES && length / MAX_EXPANSION <= stored.len() => {
+                let data = lz4_flex::block::decompress(stored, length).map_err(|_| Damaged("a page does not decompress"))?;
+                if data.len() == length { Ok(data.into()) } else { Err(Damaged("a page is shorter than promised")) }
+            }
+            _ => Err(Damaged("a page of an unknown codec or of another length than promised")),
+        }
+    }
+
+    /// Appends it as block headers hold it.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        out.push(self.codec);
+        put_u64(out, u64::from(self.stored));
+        put_u64(out, u64::from(self.length));
+        out.extend_from_slice(&self.crc.to_le_bytes());
+    }
+
+    pub(super) fn read(input: &mut Input<'_>) -> Result<Self> {
+        let (codec, stored, length) = (input.u8()?, input.u32()?, input.u32()?);
+        let crc = input.take(4)?;
+        Ok(Self { codec, stored, length, crc: u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]) })
+    }
+}
+
+fn checksum(codec: u8, length: u32, stored: &[u8]) -> u32 {
+    let mut head = [codec, 0, 0, 0, 0];
+    head[1..].copy_from_slice(&length.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c(&head), stored)
+}
+
+/// A page that is not decoded yet.
+#[derive(Clone, Debug)]
+pub(super) struct RawPage {
+    pub(super) head: PageHead,
+    /// Empty if the page lies elsewhere.
+    pub(super) stored: Bytes,
+}
+
+impl RawPage {
+    #[cfg(test)]
+    pub(super) fn empty() -> Self {
+        Self { head: PageHead::pack(&[], &mut Vec::new()), stored: Bytes::new() }
+    }
+
+    pub(super) fn open(&self) -> Result<Bytes> {
+        self.head.unpack(&self.stored)
+    }
+}
+
+/// The page of `data` with what it says of itself in front, compressed if that makes it smaller.
 pub(super) fn encode(data: &[u8]) -> Vec<u8> {
-    let packed = lz4_flex::block::compress(data);
-    let (codec, body) = if packed.len() < data.len() { (LZ4, packed.as_slice()) } else { (PLAIN, data) };
-    let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
-    out.push(codec);
-    // Cells are at most 100 MiB and a block ends with the cell that fills it.
-    out.extend_from_slice(&(data.len() as u32).to_le_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&out), body);
-    out.extend_from_slice(&crc.to_le_bytes());
-    out.extend_from_slice(body);
+    let mut out = vec![0; HEADER_BYTES];
+    let head = PageHead::pack(data, &mut out);
+    out[0] = head.codec;
+    out[1..5].copy_from_slice(&head.length.to_le_bytes());
+    out[5..HEADER_BYTES].copy_from_slice(&head.crc.to_le_bytes());
     out
 }
 
 /// The verified data of exactly one page.
-pub(super) fn decode(page: &[u8]) -> Result<Vec<u8>, String> {
-    let Some((header, body)) = page.split_at_checked(HEADER_BYTES) else {
-        return Err(format!("{} bytes are less than a page", page.len()));
-    };
-    let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    let (length, crc) = (u32_at(1) as usize, u32_at(5));
-    if crc32c::crc32c_append(crc32c::crc32c(&header[..5]), body) != crc {
-        return Err("checksum mismatch".into());
+pub(super) fn decode(page: &Bytes) -> Result<Bytes> {
+    if page.len() < HEADER_BYTES {
+        return Err(Damaged("a page is cut short"));
     }
-    match header[0] {
-        PLAIN if body.len() == length => Ok(body.to_vec()),
-        LZ4 if length <= limits::MAX_RECORD_BYTES && length / MAX_EXPANSION <= body.len() => {
-            let data = lz4_flex::block::decompress(body, length).map_err(|e| format!("it does not decompress: {e}"))?;
-            if data.len() == length { Ok(data) } else { Err(format!("{} bytes where {length} are promised", data.len())) }
-        }
-        codec => Err(format!("codec {codec} with {} bytes for {length}", body.len())),
-    }
+    let u32_at = |at: usize| u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]);
+    let stored = page.slice(HEADER_BYTES..);
+    let head = PageHead { codec: page[0], stored: stored.len() as u32, length: u32_at(1), crc: u32_at(5) };
+    head.unpack(&stored)
 }
 
 #[cfg(test)]
@@ -57,11 +130,11 @@ mod tests {
     fn every_flipped_bit_is_refused() {
         for data in [vec![7u8; 1000], (0..=255).collect()] {
             let page = encode(&data);
-            assert_eq!(decode(&page).unwrap(), data);
+            assert_eq!(decode(&page.clone().into()).unwrap(), data);
             for bit in 0..page.len() * 8 {
                 let mut damaged = page.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);
-                assert!(decode(&damaged).is_err(), "bit {bit}");
+                assert!(decode(&damaged.into()).is_err(), "bit {bit}");
             }
         }
     }

@@ -1,10 +1,11 @@
 //! What an SSTable says about itself: properties and the column dictionary.
 
-use super::range_deletes::RangeDelete;
+use super::layout::Kind;
 use crate::format::SstableName;
 use bytes::Bytes;
 use common::envelope::Magic;
 use common::ids::{FamilyId, Seq};
+use common::key::KeyRange;
 use common::time::Micros;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ pub(crate) struct Properties {
     pub(crate) name: SstableName,
     /// Cells.
     pub(crate) puts: u64,
-    /// Deletes.
+    /// Deletes, a row-range delete counted as one.
     pub(crate) deletes: u64,
     /// Rows with cells.
     pub(crate) rows: u64,
@@ -32,28 +33,48 @@ pub(crate) struct Properties {
     pub(crate) keys: Option<(Bytes, Bytes)>,
     /// First and last row key with deletes.
     pub(crate) delete_keys: Option<(Bytes, Bytes)>,
+    /// A range that holds all row-range deletes.
+    pub(crate) range_deletes: Option<KeyRange>,
     /// Lowest and highest seq.
     pub(crate) seqs: (Seq, Seq),
+    /// Lowest and highest seq of deletes of all kinds.
+    pub(crate) delete_seqs: Option<(Seq, Seq)>,
     /// Lowest and highest cell timestamp; the lower is above the higher if there is no cell.
     pub(crate) timestamps: (Micros, Micros),
     /// Lowest and highest event time, where rows have one.
     pub(crate) event_times: Option<(Micros, Micros)>,
-    /// Row-range deletes.
-    pub(crate) range_deletes: Vec<RangeDelete>,
+    /// Families with cells, rising.
+    pub(crate) families: Vec<FamilyId>,
 }
 
 /// The columns of an SSTable, in the order of their first cells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Dictionary {
     pub(crate) columns: Vec<ColumnStats>,
+    /// Whether every column of the SSTable is listed.
+    pub(crate) complete: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ColumnStats {
     pub(crate) family: FamilyId,
     pub(crate) qualifier: Bytes,
+    /// What was declared of it; then the index has its bounds in every columnar block with a cell of it.
+    pub(crate) kind: Option<Kind>,
     /// Cells of it.
     pub(crate) cells: u64,
     /// Bytes of their values.
     pub(crate) bytes: u64,
+}
+
+impl Dictionary {
+    /// The column at this place.
+    pub(crate) fn column(&self, place: u32) -> Option<&ColumnStats> {
+        self.columns.get(place as usize)
+    }
+
+    /// The place of a column.
+    pub(crate) fn place(&self, family: FamilyId, qualifier: &[u8]) -> Option<u32> {
+        self.columns.iter().position(|c| c.family == family && c.qualifier == qualifier).map(|place| place as u32)
+    }
 }

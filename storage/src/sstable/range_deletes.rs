@@ -1,9 +1,12 @@
 //! Row-range deletes: one record a range, in a section of their own.
 
 use bytes::Bytes;
+use common::envelope::Magic;
 use common::ids::Seq;
 use common::key::KeyRange;
 use serde::{Deserialize, Serialize};
+
+pub(super) const RANGE_DELETES_MAGIC: Magic = *b"STLX";
 
 /// Hides whatever has a strictly lower seq in all rows of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +34,7 @@ impl RangeDelete {
 }
 
 /// A range that holds all of them.
-pub(crate) fn span(list: &[RangeDelete]) -> Option<KeyRange> {
+pub(super) fn span(list: &[RangeDelete]) -> Option<KeyRange> {
     let start = list.iter().map(|d| &d.range.start).min()?.clone();
     let end: Option<Option<&Bytes>> = list.iter().map(|d| d.range.end.as_ref()).reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)));
     Some(KeyRange { start, end: end.flatten().cloned() })

@@ -1,7 +1,8 @@
 //! Where the bytes of an SSTable lie: keys along it, from its index.
 
 use super::Section;
-use super::reader::Reader;
+use super::index::IndexEntry;
+use super::reader::{Held, Need, Reader};
 use bytes::Bytes;
 use common::Result;
 
@@ -11,14 +12,39 @@ impl Reader {
     /// # Errors
     /// `Corrupt` naming object and offset, `NotFound`, `Unavailable`.
     pub(crate) async fn samples(&self) -> Result<Vec<(Bytes, u64)>> {
-        let blocks = self.index(Section::Cells).iter().enumerate();
+        let index = self.whole_index().await?;
         // The first block may begin before the range; what of it lies inside is not known, so it counts whole.
-        let index = self.index(Section::Cells);
         let inside = |i: usize| {
             let begins_before_end = self.range().end.as_ref().is_none_or(|end| index[i].first_key < *end);
             begins_before_end && index.get(i + 1).is_none_or(|next| next.first_key > self.range().start)
         };
-        let sample = |e: &super::index::IndexEntry| (e.first_key.clone().max(self.range().start.clone()), u64::from(e.length));
-        Ok(blocks.filter(|(i, _)| inside(*i)).map(|(_, e)| sample(e)).collect())
+        // Wide pages lie before their stripe's blocks: to the next block's end it is all bytes of the rows.
+        let mut behind = 0;
+        let mut samples = Vec::new();
+        for (i, entry) in index.iter().enumerate() {
+            let end = entry.offset + u64::from(entry.length);
+            let bytes = end.saturating_sub(behind);
+            behind = end;
+            if inside(i) {
+                samples.push((entry.first_key.clone().max(self.range().start.clone()), bytes));
+            }
+        }
+        Ok(samples)
+    }
+
+    async fn whole_index(&self) -> Result<Vec<IndexEntry>> {
+        let meta = self.meta().await?;
+        let mut index = Vec::with_capacity(meta.blocks(Section::Cells));
+        for n in 0..meta.top(Section::Cells).len() {
+            match self.partition_now(meta, Section::Cells, n) {
+                Ok(partition) => index.extend(partition.iter().cloned()),
+                Err(_) => {
+                    let mut held = Held::default();
+                    self.fetch(Need::Partition(Section::Cells, n), true, &mut held).await?;
+                    index.extend(held.partitions.iter().flat_map(|(_, _, partition)| partition.iter().cloned()));
+                }
+            }
+        }
+        Ok(index)
     }
 }

@@ -1,25 +1,29 @@
 //! Writing an SSTable: rows in, in key order; one object out.
 
-use super::block::items::{put_cell, put_delete};
-use super::block::keyed::{Base, BlockBuilder};
-use super::filter::whole::{FILTER_MAGIC, FilterBuilder};
+use super::block::{BlockInput, WideRun, encode_block};
+use super::filter::{FILTER_INDEX_MAGIC, FilterBuilder};
 use super::footer::{Footer, Place};
-use super::index::{Bounds, IndexEntry, PARTITION_ENTRIES, PARTITION_MAGIC, TOP_MAGIC, TopIndex};
-use super::page;
-use super::properties::{ColumnStats, DICTIONARY_MAGIC, Dictionary, MAX_COLUMNS, META_FORMAT, PROPERTIES_MAGIC, Properties};
-use super::range_deletes::RangeDelete;
+use super::index::{BlockKind, Bounds, IndexEntry, PARTITION_ENTRIES, PARTITION_MAGIC, PartitionEntry, TOP_MAGIC, TopIndex};
+use super::layout::Layout;
+use super::names::Names;
+use super::page::PageHead;
+use super::properties::{DICTIONARY_MAGIC, META_FORMAT, PROPERTIES_MAGIC, Properties};
+use super::range_deletes::{RANGE_DELETES_MAGIC, RangeDelete, span};
+use super::section::{FullBlock, SectionWriter, seqs_of};
+use super::stripe::{Plan, Stripe};
 use super::upload::Upload;
 use crate::format::{SstableName, names};
-use crate::raw::{RawCell, RawRow};
+use crate::raw::RawRow;
 use bytes::Bytes;
 use common::envelope::{self, Magic};
-use common::ids::{FamilyId, Seq};
+use common::ids::Seq;
 use common::key::KeyRange;
 use common::store::SharedStore;
 use common::time::Micros;
 use common::{Error, Result};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// A finished SSTable.
 #[derive(Clone, Debug)]
@@ -34,90 +38,130 @@ pub(crate) struct Finished {
 pub(crate) struct Writer {
     name: SstableName,
     upload: Upload,
+    layout: Arc<Layout>,
+    names: Names,
+    stripe: Stripe,
+    /// Rows before the stripe.
+    ordinal: u64,
     cells: SectionWriter,
     cell_index: Vec<IndexEntry>,
     deletes: SectionWriter,
-    /// Delete blocks wait for the last cell block.
-    delete_blocks: Vec<FullBlock>,
-    dictionary: Dictionary,
-    places: HashMap<(FamilyId, Bytes), u32>,
+    delete_index: Vec<IndexEntry>,
+    range_deletes: Vec<RangeDelete>,
     filter: FilterBuilder,
     properties: Properties,
 }
 
 impl Writer {
-    pub(crate) fn new(store: SharedStore, name: SstableName, block_bytes: usize) -> Self {
+    pub(crate) fn new(store: SharedStore, name: SstableName, layout: Arc<Layout>) -> Self {
         let Bounds { timestamps, seqs } = Bounds::NONE;
+        let properties = Properties {
+            name,
+            puts: 0,
+            deletes: 0,
+            rows: 0,
+            bytes: 0,
+            keys: None,
+            delete_keys: None,
+            range_deletes: None,
+            seqs,
+            delete_seqs: None,
+            timestamps,
+            event_times: None,
+            families: Vec::new(),
+        };
         Self {
             name,
             upload: Upload::new(store, names::sstable(&name)),
-            cells: SectionWriter::new(block_bytes),
+            names: Names::new(),
+            stripe: Stripe::default(),
+            ordinal: 0,
+            cells: SectionWriter::new(BlockKind::Cells, layout.block_bytes),
             cell_index: Vec::new(),
-            deletes: SectionWriter::new(block_bytes),
-            delete_blocks: Vec::new(),
-            dictionary: Dictionary::default(),
-            places: HashMap::new(),
+            deletes: SectionWriter::new(BlockKind::Deletes, layout.block_bytes),
+            delete_index: Vec::new(),
+            range_deletes: Vec::new(),
             filter: FilterBuilder::default(),
-            properties: Properties {
-                name,
-                puts: 0,
-                deletes: 0,
-                rows: 0,
-                bytes: 0,
-                keys: None,
-                delete_keys: None,
-                seqs,
-                timestamps,
-                event_times: None,
-                range_deletes: Vec::new(),
-            },
+            properties,
+            layout,
         }
     }
 
-    /// Bytes written so far, without what waits for a block to be full.
+    /// Bytes written so far; what waits for a stripe to be full counts as it is.
     pub(crate) fn bytes(&self) -> u64 {
-        self.upload.offset()
-    }
-
-    /// Adds a row-range delete.
-    pub(crate) fn add_range_delete(&mut self, range: KeyRange, seq: Seq) {
-        self.properties.deletes += 1;
-        self.properties.range_deletes.push(RangeDelete { range, seq });
+        self.upload.offset() + self.stripe.bytes() as u64
     }
 
     /// Adds a row; keys must rise, cells be in order.
     pub(crate) async fn add(&mut self, row: &RawRow) -> Result<()> {
-        self.count(row);
-        self.add_deletes(row);
+        let bytes = row.bytes();
+        self.count(row, bytes)?;
+        self.add_deletes(row).await?;
+        if row.cells.is_empty() {
+            return Ok(());
+        }
+        if row.cells.len() > self.layout.cell_block_cells || bytes > self.layout.cell_block_bytes {
+            return self.add_cells(row).await;
+        }
+        if let Some(block) = self.cells.finish_block() {
+            self.write_cells(block).await?;
+        }
+        self.stripe.add(row, &mut self.names, &self.layout);
+        if self.stripe.bytes() >= self.layout.stripe_bytes { self.write_stripe().await } else { Ok(()) }
+    }
+
+    /// Adds a delete of all rows of a range, in any order.
+    pub(crate) fn add_range_delete(&mut self, range: KeyRange, seq: Seq) {
+        self.properties.deletes += 1;
+        self.properties.bytes += RangeDelete::weight(&range) as u64;
+        self.range_deletes.push(RangeDelete { range, seq });
+    }
+
+    /// Notes the event time of a row that was added.
+    pub(crate) fn note_event_time(&mut self, t: Micros) {
+        let (first, last) = self.properties.event_times.get_or_insert((t, t));
+        (*first, *last) = ((*first).min(t), (*last).max(t));
+    }
+
+    /// A row too large for a columnar block.
+    async fn add_cells(&mut self, row: &RawRow) -> Result<()> {
+        self.write_stripe().await?;
+        self.names.begin_row();
+        let mut before: Option<(usize, Option<u32>)> = None;
         for (i, cell) in row.cells.iter().enumerate() {
-            let column = self.place(cell);
-            let full = self.cells.put(&row.key, i > 0, (cell.seq, Some(cell.timestamp)), |out, base| {
-                put_cell(out, cell, column, base.seq, base.timestamp);
-            });
-            if let Some(block) = full {
-                self.write_cell_block(block).await?;
+            let column = match before {
+                Some((b, column)) if row.cells[b].same_column(cell) => column,
+                _ => self.names.place(cell, &self.layout),
+            };
+            before = Some((i, column));
+            column.into_iter().for_each(|place| self.names.count(place, cell.value.len()));
+            if let Some(block) = self.cells.put_cell((&row.key, self.ordinal), i > 0, cell, column) {
+                self.write_cells(block).await?;
             }
         }
         self.cells.end_row(&row.key);
+        self.ordinal += 1;
         Ok(())
     }
 
-    fn add_deletes(&mut self, row: &RawRow) {
+    async fn add_deletes(&mut self, row: &RawRow) -> Result<()> {
         for (i, delete) in row.deletes.iter().enumerate() {
-            let full = self.deletes.put(&row.key, i > 0, (delete.seq, None), |out, base| put_delete(out, delete, base.seq));
-            self.delete_blocks.extend(full);
+            if let Some(block) = self.deletes.put_delete(&row.key, i > 0, delete) {
+                self.write_deletes(block).await?;
+            }
         }
         self.deletes.end_row(&row.key);
+        Ok(())
     }
 
-    fn count(&mut self, row: &RawRow) {
+    fn count(&mut self, row: &RawRow, bytes: usize) -> Result<()> {
         let p = &mut self.properties;
         let widen = |keys: &mut Option<(Bytes, Bytes)>| match keys {
             Some((_, last)) => *last = row.key.clone(),
             None => *keys = Some((row.key.clone(), row.key.clone())),
         };
         if !row.cells.is_empty() {
-            self.filter.add(&row.key);
+            self.filter.add_row(&row.key, self.layout.prefix_len(&row.key))?;
             p.rows += 1;
             widen(&mut p.keys);
         }
@@ -126,33 +170,19 @@ impl Writer {
         }
         p.puts += row.cells.len() as u64;
         p.deletes += row.deletes.len() as u64;
-        p.bytes += row.bytes() as u64;
+        p.bytes += bytes as u64;
+        Ok(())
     }
 
-    /// A cell's column in the dictionary, added if there is room.
-    fn place(&mut self, cell: &RawCell) -> Option<u32> {
-        let column = (cell.family, cell.qualifier.clone());
-        let place = match self.places.get(&column) {
-            Some(place) => *place,
-            None if self.places.len() >= MAX_COLUMNS => return None,
-            None => {
-                let place = self.dictionary.columns.len() as u32;
-                // Keys and values share their buffers with whole requests or blocks; a dictionary must not.
-                let qualifier = Bytes::copy_from_slice(&cell.qualifier);
-                self.dictionary.columns.push(ColumnStats { family: cell.family, qualifier: qualifier.clone(), cells: 0, bytes: 0 });
-                self.places.insert((cell.family, qualifier), place);
-                place
-            }
-        };
-        let stats = &mut self.dictionary.columns[place as usize];
-        stats.cells += 1;
-        stats.bytes += cell.value.len() as u64;
-        Some(place)
-    }
-
-    async fn write_cell_block(&mut self, block: FullBlock) -> Result<()> {
+    async fn write_cells(&mut self, block: FullBlock) -> Result<()> {
         let entry = self.write_block(block).await?;
         self.cell_index.push(entry);
+        Ok(())
+    }
+
+    async fn write_deletes(&mut self, block: FullBlock) -> Result<()> {
+        let entry = self.write_block(block).await?;
+        self.delete_index.push(entry);
         Ok(())
     }
 
@@ -163,19 +193,70 @@ impl Writer {
         Ok(entry)
     }
 
+    /// Writes what was gathered: each wide column, then the blocks, which say where its pages lie.
+    async fn write_stripe(&mut self) -> Result<()> {
+        let stripe = std::mem::take(&mut self.stripe);
+        if stripe.rows() == 0 {
+            return Ok(());
+        }
+        let plan = stripe.plan(&self.names, &self.layout);
+        let mut runs: Vec<Vec<Vec<WideRun>>> = vec![vec![Vec::new(); stripe.columns.len()]; plan.blocks.len()];
+        for number in plan.order.iter().copied().filter(|number| plan.wide[*number]) {
+            for (block, rows) in plan.blocks.iter().enumerate() {
+                runs[block][number] = self.write_wide(&stripe, number, rows).await?;
+            }
+        }
+        for (rows, wide) in plan.blocks.iter().zip(&runs) {
+            self.write_columnar(&stripe, &plan, rows.clone(), wide).await?;
+        }
+        self.ordinal += stripe.rows() as u64;
+        Ok(())
+    }
+
+    /// Writes the pages of a wide column for the rows of one block.
+    async fn write_wide(&mut self, stripe: &Stripe, number: usize, rows: &Range<usize>) -> Result<Vec<WideRun>> {
+        let cells = &stripe.columns[number].cells;
+        let entries = cells.entries(rows);
+        let mut runs = Vec::new();
+        let (mut from, mut entry, mut bytes) = (rows.start, entries.start, 0);
+        for i in entries.clone() {
+            bytes += cells.values.len_of(i);
+            let last = i + 1 == entries.end;
+            if bytes >= self.layout.wide_block_bytes || last {
+                let to = if last { rows.end } else { cells.rows[i] as usize + 1 };
+                let (mut page, mut stored) = (Vec::new(), Vec::new());
+                cells.encode(&(from..to), entry..i + 1, &mut page);
+                let head = PageHead::pack(&page, &mut stored);
+                runs.push(WideRun { rows: to - from, offset: self.upload.offset(), head });
+                self.upload.write(&stored).await?;
+                (from, entry, bytes) = (to, i + 1, 0);
+            }
+        }
+        Ok(runs)
+    }
+
+    async fn write_columnar(&mut self, stripe: &Stripe, plan: &Plan, rows: Range<usize>, wide: &[Vec<WideRun>]) -> Result<()> {
+        let (offset, first_ordinal) = (self.upload.offset(), self.ordinal + rows.start as u64);
+        let block = encode_block(&BlockInput { stripe, plan, names: &self.names, rows, first_ordinal, wide, offset });
+        self.upload.write(&block.header).await?;
+        self.upload.write(&block.pages).await?;
+        self.cell_index.push(block.entry);
+        // A stripe takes tens of milliseconds to encode: others get their turn.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
     /// Writes what is left and makes the object durable.
     pub(crate) async fn finish(mut self) -> Result<Finished> {
+        self.write_stripe().await?;
         if let Some(block) = self.cells.finish_block() {
-            self.write_cell_block(block).await?;
+            self.write_cells(block).await?;
         }
-        let last = self.deletes.finish_block();
-        self.delete_blocks.extend(last);
-        let mut delete_index = Vec::new();
-        for block in std::mem::take(&mut self.delete_blocks) {
-            delete_index.push(self.write_block(block).await?);
+        if let Some(block) = self.deletes.finish_block() {
+            self.write_deletes(block).await?;
         }
-        self.properties_of(&delete_index);
-        let footer = self.write_meta(&delete_index).await?;
+        self.summarize();
+        let footer = self.write_meta().await?;
         self.upload.write(&footer.encode()).await?;
         let size = self.upload.finish().await?;
         Ok(Finished { name: self.name, size, properties: self.properties })
@@ -186,45 +267,57 @@ impl Writer {
         self.upload.abort().await;
     }
 
-    fn properties_of(&mut self, delete_index: &[IndexEntry]) {
+    fn summarize(&mut self) {
+        let p = &mut self.properties;
         let mut bounds = Bounds::NONE;
-        self.cell_index.iter().chain(delete_index).for_each(|e| bounds.join(e.timestamps, e.seqs));
-        (self.properties.timestamps, self.properties.seqs) = (bounds.timestamps, bounds.seqs);
-        for RangeDelete { seq, .. } in &self.properties.range_deletes {
-            let seqs = &mut self.properties.seqs;
-            *seqs = (seqs.0.min(*seq), seqs.1.max(*seq));
+        self.cell_index.iter().for_each(|e| bounds.join(&e.bounds));
+        let mut deletes = Bounds::NONE;
+        if let Some(seqs) = seqs_of(&self.delete_index) {
+            deletes.seqs = seqs;
         }
+        self.range_deletes.iter().for_each(|d| deletes.see_seq(d.seq));
+        p.delete_seqs = (p.deletes > 0).then_some(deletes.seqs);
+        p.range_deletes = span(&self.range_deletes);
+        bounds.join(&deletes);
+        (p.timestamps, p.seqs) = (bounds.timestamps, bounds.seqs);
+        let listed = self.names.dictionary.columns.iter().map(|c| c.family);
+        let spans = self.cell_index.iter().filter_map(|e| e.columns.as_ref()).flat_map(|c| [c.first.0, c.last.0]);
+        p.families = listed.chain(spans).collect();
+        p.families.sort_unstable();
+        p.families.dedup();
     }
 
-    async fn write_meta(&mut self, delete_index: &[IndexEntry]) -> Result<Footer> {
+    async fn write_meta(&mut self) -> Result<Footer> {
+        let range_deletes = std::mem::take(&mut self.range_deletes);
+        let range_deletes = self.write_record(RANGE_DELETES_MAGIC, &range_deletes).await?;
         let from = self.upload.offset();
-        let cell_index = std::mem::take(&mut self.cell_index);
-        let top = TopIndex { cells: self.write_partitions(&cell_index).await?, deletes: self.write_partitions(delete_index).await? };
+        let (cells, deletes) = (std::mem::take(&mut self.cell_index), std::mem::take(&mut self.delete_index));
+        let top = TopIndex { cells: self.write_partitions(&cells).await?, deletes: self.write_partitions(&deletes).await? };
         let partitions = Place { offset: from, length: length_of(self.upload.offset() - from)? };
-        let filter = std::mem::take(&mut self.filter).finish().map_err(Error::internal)?;
+        let mut filter = std::mem::take(&mut self.filter).finish()?;
+        let from = self.upload.offset();
+        filter.place(from);
+        self.upload.write(&filter.partitions).await?;
+        let filters = Place { offset: from, length: length_of(self.upload.offset() - from)? };
         Ok(Footer {
+            range_deletes,
             partitions,
+            filters,
+            filter_index: self.write_record(FILTER_INDEX_MAGIC, &filter.index).await?,
             top: self.write_record(TOP_MAGIC, &top).await?,
-            dictionary: self.write_record(DICTIONARY_MAGIC, &self.dictionary.clone()).await?,
-            filter: self.write_record(FILTER_MAGIC, &filter).await?,
+            dictionary: self.write_record(DICTIONARY_MAGIC, &self.names.dictionary.clone()).await?,
             properties: self.write_record(PROPERTIES_MAGIC, &self.properties.clone()).await?,
         })
     }
 
-    async fn write_partitions(&mut self, entries: &[IndexEntry]) -> Result<Vec<IndexEntry>> {
+    async fn write_partitions(&mut self, entries: &[IndexEntry]) -> Result<Vec<PartitionEntry>> {
         let mut top = Vec::new();
         for chunk in entries.chunks(PARTITION_ENTRIES) {
             let mut bounds = Bounds::NONE;
-            chunk.iter().for_each(|e| bounds.join(e.timestamps, e.seqs));
-            let place = self.write_record(PARTITION_MAGIC, &chunk).await?;
-            top.push(IndexEntry {
-                first_key: chunk[0].first_key.clone(),
-                continues: chunk[0].continues,
-                offset: place.offset,
-                length: place.length,
-                timestamps: bounds.timestamps,
-                seqs: bounds.seqs,
-            });
+            chunk.iter().for_each(|e| bounds.join(&e.bounds));
+            let Place { offset, length } = self.write_record(PARTITION_MAGIC, &chunk).await?;
+            let (first_key, entries) = (chunk[0].first_key.clone(), chunk.len() as u32);
+            top.push(PartitionEntry { first_key, offset, length, entries, bounds });
         }
         Ok(top)
     }
@@ -239,74 +332,4 @@ impl Writer {
 
 fn length_of(bytes: u64) -> Result<u32> {
     u32::try_from(bytes).map_err(|_| Error::internal(format!("a section of an SSTable has {bytes} bytes, above 4 GiB")))
-}
-
-/// A compressed block and its index entry, whose offset is not yet known.
-#[derive(Debug)]
-struct FullBlock {
-    entry: IndexEntry,
-    page: Vec<u8>,
-}
-
-/// Cuts one section into blocks.
-#[derive(Debug)]
-struct SectionWriter {
-    target: usize,
-    builder: BlockBuilder,
-    /// First key of the open block, whether that row began earlier, and what the block is relative to.
-    open: Option<(Bytes, bool, Base)>,
-    /// The open row's items in the open block.
-    body: Vec<u8>,
-    last: Micros,
-    bounds: Bounds,
-}
-
-impl SectionWriter {
-    fn new(target: usize) -> Self {
-        Self { target, builder: BlockBuilder::default(), open: None, body: Vec::new(), last: Micros(0), bounds: Bounds::NONE }
-    }
-
-    /// Adds an item of the row `key`; the block that it filled.
-    fn put(
-        &mut self,
-        key: &Bytes,
-        continues: bool,
-        (seq, timestamp): (Seq, Option<Micros>),
-        encode: impl FnOnce(&mut Vec<u8>, Base),
-    ) -> Option<FullBlock> {
-        let (_, _, base) = self.open.get_or_insert_with(|| {
-            let base = Base { seq, timestamp: timestamp.unwrap_or_default() };
-            self.builder.begin(base);
-            (key.clone(), continues, base)
-        });
-        if self.body.is_empty() {
-            self.last = base.timestamp;
-        }
-        encode(&mut self.body, Base { seq: base.seq, timestamp: self.last });
-        self.bounds.see_seq(seq);
-        if let Some(t) = timestamp {
-            self.bounds.see_timestamp(t);
-            self.last = t;
-        }
-        if self.builder.len() + self.body.len() < self.target {
-            return None;
-        }
-        self.end_row(key);
-        self.finish_block()
-    }
-
-    fn end_row(&mut self, key: &[u8]) {
-        if !self.body.is_empty() {
-            self.builder.push(key, &self.body);
-            self.body.clear();
-        }
-    }
-
-    fn finish_block(&mut self) -> Option<FullBlock> {
-        let (first_key, continues, _) = self.open.take()?;
-        let page = page::encode(&self.builder.finish());
-        let Bounds { timestamps, seqs } = std::mem::replace(&mut self.bounds, Bounds::NONE);
-        let entry = IndexEntry { first_key, continues, offset: 0, length: page.len() as u32, timestamps, seqs };
-        Some(FullBlock { entry, page })
-    }
 }

@@ -11,7 +11,7 @@ use crate::compaction::{
 use crate::format::{Manifest, Slice, SliceKey, SstableName, SstableRef};
 use crate::read::Sources;
 use crate::slice::Slicer;
-use crate::sstable::RangeDelete;
+use crate::sstable::{Layout, RangeDelete};
 use crate::sync::lock;
 use common::ids::Seq;
 use common::{Error, Result};
@@ -189,7 +189,13 @@ impl Inner {
         let (next, home, epoch) = (self.next_sstable.clone(), self.id, self.epoch);
         let names: Names = Arc::new(move || SstableName { home, epoch, number: next.fetch_add(1, Ordering::AcqRel) });
         let config = &self.shared.config;
-        Target { store: config.store.clone(), block_bytes: config.block_bytes, names, slicer: self.slicer(), file_bytes }
+        Target {
+            store: config.store.clone(),
+            layout: Arc::new(Layout::new(config, &self.table())),
+            names,
+            slicer: self.slicer(),
+            file_bytes,
+        }
     }
 
     async fn compact(&self, merging: Merging, points: Points) -> Result<()> {
@@ -202,7 +208,7 @@ impl Inner {
         let (target, shared) = (self.target(merging.file_bytes), self.shared.clone());
         let merged = async move { merge(&sources, Some(&rule), target, Some(&shared.pace)).await };
         let outputs = self.shared.pool.run(merged).await?;
-        let made = self.open_outputs(&outputs, merging.level).await?;
+        let made = self.open_outputs(&outputs, merging.level);
         let new: Vec<_> = made.iter().map(|sst| sst.entry.clone()).collect();
         let (written, read) = (new.iter().map(|f| f.size).sum(), inputs.iter().map(|s| s.0.entry.size).sum());
         let edit = |m: &mut Manifest| {

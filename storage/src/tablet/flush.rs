@@ -44,7 +44,7 @@ impl Inner {
         let sources: Sources<SstHandle> = Sources { memtables: vec![frozen.table.clone()], sstables: Vec::new() };
         let target = self.target(u64::MAX);
         let outputs = self.shared.pool.run(async move { compaction::merge(&sources, None, target, None).await }).await?;
-        let new = self.open_outputs(&outputs, 0).await?;
+        let new = self.open_outputs(&outputs, 0);
         let entries: Vec<_> = new.iter().map(|sst| sst.entry.clone()).collect();
         self.shared.metrics.flush_bytes_written.add(entries.iter().map(|e| e.size).sum());
         let edit = |m: &mut Manifest| {
@@ -62,10 +62,10 @@ impl Inner {
     }
 
     /// Opens what a merge has written.
-    pub(super) async fn open_outputs(&self, outputs: &[Output], level: u32) -> Result<Vec<Arc<Sst>>> {
+    pub(super) fn open_outputs(&self, outputs: &[Output], level: u32) -> Vec<Arc<Sst>> {
         self.shared.metrics.sstable_bytes_written.add(outputs.iter().map(|o| o.finished.size).sum());
         let open = |o: &Output| Sst::open(&self.shared, reference(o, level, &self.range));
-        futures::future::try_join_all(outputs.iter().map(open)).await
+        outputs.iter().map(open).collect()
     }
 
     /// Puts a manifest if the flushed seq or the log position has moved without a flush.

@@ -25,6 +25,7 @@ use crate::procedures::{self, Referrer};
 use crate::read::Sources;
 use crate::shared::Shared;
 use crate::slice::Slicer;
+use crate::sstable::Layout;
 use common::ids::Seq;
 use common::time::Micros;
 use common::{Error, Result};
@@ -151,7 +152,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         shared.log.append(copied).await.map_err(|_| Error::unavailable("the log has ended"))??;
     }
     fail::fail_point!("recovery-copied", |_| Err(Error::unavailable("failpoint: recovery-copied")));
-    let sstables = open_sstables(shared, &next.sstables).await?;
+    let sstables = open_sstables(shared, &next.sstables);
     manifest.put(next.clone()).await?;
     shared.staged.take(staged_bytes);
 
@@ -210,8 +211,8 @@ async fn flush(shared: &Arc<Shared>, open: &TabletOpen, table: &Arc<Memtable>, n
     let names: Names = Arc::new(move || SstableName { home, epoch, number: counter.fetch_add(1, Ordering::AcqRel) });
     let days_from = compaction::months_until(next.sstables.iter().map(|s| &s.slice));
     let slicer = Slicer::new(&open.table, shared.config.clock.now(), days_from);
-    let (store, block_bytes) = (shared.config.store.clone(), shared.config.block_bytes);
-    let target = Target { store, block_bytes, names, slicer, file_bytes: u64::MAX };
+    let (store, layout) = (shared.config.store.clone(), Arc::new(Layout::new(&shared.config, &open.table)));
+    let target = Target { store, layout, names, slicer, file_bytes: u64::MAX };
     let sources: Sources<SstHandle> = Sources { memtables: vec![table.clone()], sstables: Vec::new() };
     let made = shared.pool.run(async move { compaction::merge(&sources, None, target, None).await }).await?;
     next.next_sstable = number.load(Ordering::Acquire);
@@ -222,7 +223,6 @@ async fn flush(shared: &Arc<Shared>, open: &TabletOpen, table: &Arc<Memtable>, n
     Ok(made.iter().map(|output| reference(output, 0, &open.range)).collect())
 }
 
-async fn open_sstables(shared: &Shared, entries: &[SstableRef]) -> Result<Vec<SstHandle>> {
-    let opened = futures::future::try_join_all(entries.iter().map(|e| Sst::open(shared, e.clone()))).await?;
-    Ok(opened.into_iter().map(SstHandle).collect())
+fn open_sstables(shared: &Shared, entries: &[SstableRef]) -> Vec<SstHandle> {
+    entries.iter().map(|e| SstHandle(Sst::open(shared, e.clone()))).collect()
 }

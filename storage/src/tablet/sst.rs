@@ -2,8 +2,7 @@
 
 use crate::compaction::Output;
 use crate::format::{SstableName, SstableRef};
-use crate::sstable::{Reader, span};
-use common::Result;
+use crate::sstable::Reader;
 use common::ids::{Epoch, TabletId};
 use common::key::KeyRange;
 use std::ops::Deref;
@@ -36,11 +35,11 @@ pub(crate) struct Retired {
 }
 
 impl Sst {
-    /// Opens a live SSTable.
-    pub(crate) async fn open(shared: &Shared, entry: SstableRef) -> Result<Arc<Self>> {
-        let reader = Reader::open(shared.reader.clone(), entry.name, entry.size, entry.range.clone()).await?;
+    /// Opens a live SSTable; reads nothing of it yet.
+    pub(crate) fn open(shared: &Shared, entry: SstableRef) -> Arc<Self> {
+        let reader = Reader::new(shared.reader.clone(), entry.clone());
         let level = AtomicU32::new(entry.level);
-        Ok(Arc::new(Self { reader, entry, level, retired_by: OnceLock::new(), graveyard: shared.graveyard.clone() }))
+        Arc::new(Self { reader, entry, level, retired_by: OnceLock::new(), graveyard: shared.graveyard.clone() })
     }
 
     /// What the newest manifest says of it.
@@ -91,9 +90,9 @@ pub(crate) fn reference(output: &Output, level: u32, range: &KeyRange) -> Sstabl
         range: range.clone(),
         keys: p.keys.clone(),
         delete_keys: p.delete_keys.clone(),
-        range_deletes: span(&p.range_deletes),
+        range_deletes: p.range_deletes.clone(),
         seqs: p.seqs,
-        delete_seqs: (p.deletes > 0).then_some(p.seqs),
+        delete_seqs: p.delete_seqs,
         timestamps: p.timestamps,
         event_times: output.event_times,
         size: finished.size,

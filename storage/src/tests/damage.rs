@@ -47,14 +47,17 @@ async fn a_flipped_bit_anywhere_in_an_sstable_is_an_error_that_names_object_and_
 /// Opens an SSTable anew and reads all of it.
 async fn scan(context: &crate::sstable::ReaderContext, name: crate::format::SstableName, size: u64) -> common::Result<usize> {
     use crate::read::{Merge, Sources};
-    let range = common::key::KeyRange::ALL;
-    let reader = std::sync::Arc::new(crate::sstable::Reader::open(context.clone(), name, size, range.clone()).await?);
-    let sources = Sources { memtables: Vec::new(), sstables: vec![reader] };
-    let mut merge = Merge::new(&sources, &std::sync::Arc::new(crate::raw::Scan::all(vec![range], Seq::MAX)));
+    let scan = crate::raw::Scan::all(vec![common::key::KeyRange::ALL], Seq::MAX);
+    let reader = std::sync::Arc::new(crate::sstable::Reader::of_object(context.clone(), name, size));
+    let sources = Sources { memtables: Vec::new(), sstables: vec![reader.clone()] };
+    let mut merge = Merge::new(&sources, &std::sync::Arc::new(scan.clone()));
     let mut rows = 0;
-    while merge.next().await?.is_some() {
+    while let Some(row) = merge.next().await? {
         rows += 1;
+        // Asks the filter too.
+        reader.row(&row.key, crate::sstable::KeyHash::of_row(&row.key), &scan).await?;
     }
+    reader.range_deletes().await?;
     Ok(rows)
 }
 
@@ -65,8 +68,8 @@ async fn a_truncated_sstable_is_damage() {
     let whole = world.store.get(&path).await.unwrap().bytes().await.unwrap();
     for size in [0, 10, whole.len() / 2, whole.len() - 1] {
         world.store.put(&path, whole.slice(..size).into()).await.unwrap();
-        let engine = world.engine().await;
-        let e = engine.open_tablet(world.opening()).await.err().unwrap();
+        let (_, t) = world.start().await;
+        let e = read_all(&t).await.unwrap_err();
         assert!(matches!(e.kind, ErrorKind::Corrupt | ErrorKind::Unavailable), "{size}: {e}");
         assert!(e.message.contains(path.as_ref()), "{e}");
     }
@@ -106,7 +109,9 @@ async fn a_misplaced_sstable_is_damage() {
     assert_ne!(other, path);
     world.store.put(&other, bytes.into()).await.unwrap();
     let engine = world.engine().await;
-    assert_eq!(engine.open_tablet(world.opening()).await.err().unwrap().kind, ErrorKind::Corrupt);
+    // Opening reads no SSTable.
+    let t = engine.open_tablet(world.opening()).await.unwrap();
+    assert_eq!(read_all(&t).await.unwrap_err().kind, ErrorKind::Corrupt);
 }
 
 #[tokio::test]

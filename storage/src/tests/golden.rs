@@ -5,6 +5,7 @@ use crate::format::{
     CellKind, LogBody, LogName, LogRecord, Manifest, Outcome, Remembered, Slice, SliceKey, SstableName, SstableRef, StagedRef, StoredRow,
 };
 use crate::raw::{RawCell, RawDelete, RawRow};
+use crate::sstable::{BlockCache, Kind, Layout, Reader, ReaderContext, Writer};
 use bytes::Bytes;
 use common::envelope::AsJson;
 use common::ids::{Epoch, FamilyId, Incarnation, RunId, SchemaVersion, Seq, ServerId, TableId, TabletId};
@@ -139,15 +140,19 @@ fn a_manifest_of_another_version_is_refused_by_its_number() {
 async fn sstable_bytes_are_as_released() {
     let store: common::store::SharedStore = Arc::new(InMemory::new());
     let name = SstableName { home: TabletId(9), epoch: Epoch(3), number: 12 };
-    let mut writer = crate::sstable::Writer::new(store.clone(), name, 300);
-    let rows: Vec<_> = (0..20u64).map(sstable_row).collect();
-    for row in &rows {
-        writer.add(row).await.unwrap();
+    let column = |q: &'static [u8]| (FamilyId(1), Bytes::from_static(q));
+    let kinds = [(column(b"int"), Kind::Int), (column(b"flag"), Kind::Bool), (column(b"name"), Kind::Bytes)];
+    let layout = Layout { cell_block_cells: 40, ..Layout::small(300) }.with_kinds(kinds);
+    let mut writer = Writer::new(store.clone(), name, Arc::new(layout));
+    for row in (0..20u64).map(sstable_row) {
+        writer.add(&row).await.unwrap();
     }
+    writer.add(&giant_row()).await.unwrap();
+    writer.add_range_delete(KeyRange::prefix(b"user1"), Seq(99));
     let finished = writer.finish().await.unwrap();
     let bytes = store.get(&crate::format::names::sstable(&name)).await.unwrap().bytes().await.unwrap();
     assert_eq!(bytes.len() as u64, finished.size);
-    golden("sstable-v1", &bytes);
+    golden("sstable-v2", &bytes);
 }
 
 fn sstable_row(i: u64) -> RawRow {
@@ -161,6 +166,50 @@ fn sstable_row(i: u64) -> RawRow {
         kind: CellKind::Value,
         value: Bytes::from(format!("{}{i}", "x".repeat(10 * i as usize % 70))),
     });
+    let set = |q: &'static [u8], value: Vec<u8>| RawCell {
+        family: FamilyId(1),
+        qualifier: Bytes::from_static(q),
+        timestamp: Micros(5 + (i / 19) as i64),
+        seq: Seq(100 + i),
+        kind: if i == 7 { CellKind::Sum } else { CellKind::Value },
+        value: value.into(),
+    };
+    let mut cells: Vec<_> = cells.collect();
+    cells.push(set(b"int", (i * 1000).to_be_bytes().to_vec()));
+    cells.push(set(b"wide", (0..100).map(|n| (n * n + i) as u8).collect()));
+    if i.is_multiple_of(3) {
+        cells.push(set(b"flag", vec![(i % 2) as u8]));
+    }
+    if i == 11 {
+        cells.push(set(b"rare", b"once".to_vec()));
+        cells.push(set(b"int2", b"text".to_vec()));
+    }
+    cells.sort_by(RawCell::order);
     let deletes = stored.deletes.into_iter().filter(|_| i.is_multiple_of(5)).map(|what| RawDelete { what, seq: Seq(100 + i) });
-    RawRow { key, cells: cells.collect(), deletes: deletes.collect(), ..RawRow::default() }
+    RawRow { key, cells, deletes: deletes.collect(), ..RawRow::default() }
+}
+
+fn giant_row() -> RawRow {
+    let cell = |n: i64| RawCell {
+        family: FamilyId(1),
+        qualifier: Bytes::from(format!("{n:04}")),
+        timestamp: Micros(n),
+        seq: Seq(200),
+        kind: CellKind::Value,
+        value: Bytes::from(format!("value {n}")),
+    };
+    RawRow { key: Bytes::from_static(b"user99"), cells: (0..60).map(cell).collect(), ..RawRow::default() }
+}
+
+#[tokio::test]
+async fn an_sstable_of_another_version_is_refused_by_its_number() {
+    let store: common::store::SharedStore = Arc::new(InMemory::new());
+    let name = SstableName { home: TabletId(9), epoch: Epoch(3), number: 12 };
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/sstable-v1");
+    let bytes = std::fs::read(path).unwrap();
+    let size = bytes.len() as u64;
+    store.put(&crate::format::names::sstable(&name), bytes.into()).await.unwrap();
+    let context = ReaderContext { store, cache: Arc::new(BlockCache::new(1 << 20, 4096)), metrics: Arc::default() };
+    let e = Reader::of_object(context, name, size).dictionary().await.unwrap_err();
+    assert!(e.message.contains("version 1") && e.message.contains("reads 2"), "{e}");
 }

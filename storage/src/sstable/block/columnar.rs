@@ -1,6 +1,9 @@
 //! A columnar block in memory: keys, a timestamp and a seq a row, and columns that are decoded when first asked for.
 
+use super::super::bytes::Damaged;
 use super::super::object::Object;
+use super::super::page::{PageHead, RawPage};
+use super::{column, overflow};
 use crate::format::CellKind;
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use bytes::Bytes;
@@ -53,7 +56,7 @@ pub(crate) struct ColumnInfo {
 #[derive(Debug)]
 pub(super) enum Pages {
     /// In the block itself.
-    Narrow { decoded: OnceLock<Arc<ColumnPage>> },
+    Narrow { raw: RawPage, decoded: OnceLock<Arc<ColumnPage>> },
     /// Apart from it, each for some of its rows, in order and without gaps.
     Wide(Vec<WidePage>),
 }
@@ -66,10 +69,12 @@ pub(crate) struct WidePage {
     pub(crate) rows: usize,
     /// In the object.
     pub(crate) offset: u64,
+    pub(in crate::sstable) head: PageHead,
 }
 
 #[derive(Debug)]
 pub(super) struct OverflowSlot {
+    pub(super) raw: RawPage,
     pub(super) decoded: OnceLock<Overflow>,
 }
 
@@ -156,7 +161,7 @@ impl ColumnarBlock {
         let object = Object { path: object_store::path::Path::from("test"), metrics: Arc::default() };
         let column = |(place, page): (u32, ColumnPage)| ColumnSlot {
             info: ColumnInfo { place, dense: page.present.is_none(), exceptions: !page.exceptions.rows.is_empty() },
-            pages: Pages::Narrow { decoded: OnceLock::from(Arc::new(page)) },
+            pages: Pages::Narrow { raw: RawPage::empty(), decoded: OnceLock::from(Arc::new(page)) },
         };
         Self {
             object: Arc::new(object),
@@ -166,7 +171,7 @@ impl ColumnarBlock {
             timestamps: parts.timestamps.into(),
             seqs: parts.seqs.into(),
             columns: parts.columns.into_iter().map(column).collect(),
-            overflow: parts.overflow.map(|o| OverflowSlot { decoded: OnceLock::from(o) }),
+            overflow: parts.overflow.map(|o| OverflowSlot { raw: RawPage::empty(), decoded: OnceLock::from(o) }),
             weight: 0,
         }
     }
@@ -239,10 +244,12 @@ impl ColumnarBlock {
 
     /// A slot's page; `None` if the column is wide.
     pub(crate) fn page<'a>(&self, slot: &'a ColumnSlot) -> Result<Option<&'a Arc<ColumnPage>>> {
-        match &slot.pages {
-            Pages::Narrow { decoded } => Ok(decoded.get()),
-            Pages::Wide(_) => Ok(None),
+        let Pages::Narrow { raw, decoded } = &slot.pages else { return Ok(None) };
+        if let Some(page) = decoded.get() {
+            return Ok(Some(page));
         }
+        let page = column::decode(raw, self.rows()).map_err(|d| self.damaged(d))?;
+        Ok(Some(decoded.get_or_init(|| Arc::new(page))))
     }
 
     /// Where the pages of a wide column lie; empty if the column is not wide here.
@@ -255,7 +262,16 @@ impl ColumnarBlock {
     /// # Errors
     /// `Corrupt`.
     pub(crate) fn overflow(&self) -> Result<Option<&Overflow>> {
-        Ok(self.overflow.as_ref().and_then(|slot| slot.decoded.get()))
+        let Some(slot) = &self.overflow else { return Ok(None) };
+        if let Some(overflow) = slot.decoded.get() {
+            return Ok(Some(overflow));
+        }
+        let overflow = overflow::decode(&slot.raw, &self.timestamps, &self.seqs).map_err(|d| self.damaged(d))?;
+        Ok(Some(slot.decoded.get_or_init(|| overflow)))
+    }
+
+    pub(in crate::sstable) fn damaged(&self, d: Damaged) -> common::Error {
+        self.object.damaged(self.offset, d.0)
     }
 
     /// Bytes in memory once everything is decoded.

@@ -1,8 +1,9 @@
-//! Bodies of block entries: a row's cells, or its deletes.
+//! Bodies of keyed entries: a row's cells, or its deletes.
 //!
 //! ```text
-//! cells:    column, timestamp − last (i), seq − base (i), length, value
-//!           column 0: family, length, qualifier follow; n > 0: entry n − 1 of the dictionary
+//! cells:    column and kind, timestamp − last (i), seq − base (i), length, value
+//!           column and kind: the kind of the cell + 4 × column; column 0: family, length, qualifier follow;
+//!           n > 0: entry n − 1 of the dictionary
 //! deletes:  kind, seq − base (i); kind 1 and 2: family; kind 2: length, qualifier, start (i), end (i)
 //! ```
 
@@ -22,7 +23,7 @@ const COLUMN: u64 = 2;
 
 /// Appends a cell; `last` is the timestamp that its own is relative to. `column`: its place in the dictionary.
 pub(in crate::sstable) fn put_cell(out: &mut Vec<u8>, cell: &RawCell, column: Option<u32>, base: Seq, last: Micros) {
-    put_u64(out, column.map_or(0, |c| u64::from(c) + 1));
+    put_u64(out, column.map_or(0, |c| u64::from(c) + 1) << 2 | u64::from(cell.kind.byte()));
     if column.is_none() {
         put_u64(out, u64::from(cell.family.0));
         put_bytes(out, &cell.qualifier);
@@ -52,21 +53,52 @@ pub(in crate::sstable) fn put_delete(out: &mut Vec<u8>, delete: &RawDelete, base
     }
 }
 
-/// Which columns of a file a scan wants.
-#[derive(Debug)]
-pub(in crate::sstable) struct Wanted {
-    listed: Vec<bool>,
-    columns: Columns,
-    /// Others are given without values.
-    others: bool,
-    /// Nothing numbered above is given.
-    at: Seq,
+/// Which cells of a file a scan wants.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sstable) struct Wanted<'a> {
+    scan: &'a Scan,
+    /// Whether each column of the dictionary is wanted; empty: not known yet.
+    listed: &'a [bool],
 }
 
-impl Wanted {
-    pub(in crate::sstable) fn new(scan: &Scan, dictionary: &Dictionary) -> Self {
-        let listed = dictionary.columns.iter().map(|c| scan.columns.wants(c.family, &c.qualifier)).collect();
-        Self { listed, columns: scan.columns.clone(), others: scan.others, at: scan.at }
+impl<'a> Wanted<'a> {
+    /// For one row: columns are looked at as they come.
+    pub(in crate::sstable) fn new(scan: &'a Scan) -> Self {
+        Self { scan, listed: &[] }
+    }
+
+    /// For many rows, with [`Self::list`].
+    pub(in crate::sstable) fn listed(scan: &'a Scan, listed: &'a [bool]) -> Self {
+        Self { scan, listed }
+    }
+
+    /// Whether each column of the dictionary is wanted.
+    pub(in crate::sstable) fn list(scan: &Scan, dictionary: &Dictionary) -> Vec<bool> {
+        dictionary.columns.iter().map(|c| scan.columns.wants(c.family, &c.qualifier)).collect()
+    }
+
+    /// Nothing numbered above is given.
+    pub(in crate::sstable) fn at(&self) -> Seq {
+        self.scan.at
+    }
+
+    /// Whether columns that are not wanted are given without values.
+    pub(in crate::sstable) fn others(&self) -> bool {
+        self.scan.others
+    }
+
+    pub(in crate::sstable) fn asks(&self, family: FamilyId, qualifier: &[u8]) -> bool {
+        self.scan.columns.wants(family, qualifier)
+    }
+
+    pub(in crate::sstable) fn asks_listed(&self, place: u32, dictionary: &Dictionary) -> bool {
+        if matches!(self.scan.columns, Columns::All) {
+            return true;
+        }
+        match self.listed.get(place as usize) {
+            Some(asked) => *asked,
+            None => dictionary.column(place).is_some_and(|c| self.asks(c.family, &c.qualifier)),
+        }
     }
 }
 
@@ -75,35 +107,34 @@ pub(in crate::sstable) fn read_cells(
     block: &Block,
     body: (usize, usize),
     dictionary: &Dictionary,
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     out: &mut Vec<RawCell>,
 ) -> Result<()> {
     let Base { seq: base, timestamp: mut last } = block.base();
     let mut input = Input::new(block.data(), body.0, body.1);
     while !input.is_done() {
-        let place = input.u64()?;
-        let inline = if place == 0 { Some((FamilyId(input.u32()?), input.slice()?)) } else { None };
+        let column = input.u64()?;
+        let kind = CellKind::of(column as u8 & 3).ok_or(Damaged("a cell of an unknown kind"))?;
+        let inline = if column >> 2 == 0 { Some((FamilyId(input.u32()?), input.span()?)) } else { None };
         last = Micros(last.0.wrapping_add(input.i64()?));
         let seq = Seq(base.0.wrapping_add(input.i64()? as u64));
         let (from, to) = input.span()?;
-        let listed = (place as usize).wrapping_sub(1);
-        let asked = match &inline {
-            Some((family, qualifier)) => wanted.columns.wants(*family, qualifier),
-            None => wanted.listed.get(listed).copied().unwrap_or(true),
+        let listed = u32::try_from((column >> 2).wrapping_sub(1)).unwrap_or(u32::MAX);
+        let asked = match inline {
+            Some((family, (from, to))) => wanted.asks(family, &block.data()[from..to]),
+            None => wanted.asks_listed(listed, dictionary),
         };
-        if seq > wanted.at || !(asked || wanted.others) {
+        if seq > wanted.at() || !(asked || wanted.others()) {
             continue;
         }
         let (family, qualifier) = match inline {
-            Some(column) => column,
-            None => dictionary
-                .columns
-                .get(listed)
-                .map(|c| (c.family, c.qualifier.clone()))
-                .ok_or(Damaged("a column is not in the dictionary"))?,
+            Some((family, (from, to))) => (family, block.data().slice(from..to)),
+            None => {
+                dictionary.column(listed).map(|c| (c.family, c.qualifier.clone())).ok_or(Damaged("a column is not in the dictionary"))?
+            }
         };
         let value = if asked { block.data().slice(from..to) } else { Bytes::new() };
-        out.push(RawCell { family, qualifier, timestamp: last, seq, kind: CellKind::Value, value });
+        out.push(RawCell { family, qualifier, timestamp: last, seq, kind, value });
     }
     Ok(())
 }

@@ -7,7 +7,6 @@
 mod builder;
 mod index;
 mod partition;
-pub(super) mod whole;
 
 pub(super) use builder::{Built, FilterBuilder};
 pub(super) use index::{Ask, FILTER_INDEX_MAGIC, FilterIndex, FilterPlace};
