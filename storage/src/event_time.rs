@@ -35,6 +35,11 @@ impl EventTimes {
         Some(Self { table: table.clone(), part, wanted, partial: hint.is_some() })
     }
 
+    /// Whether some rows may come without all of their cells: those that do not [pass](Self::passes).
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial
+    }
+
     /// The event time in a row key.
     pub(crate) fn time(&self, key: &[u8]) -> Option<Micros> {
         event_time(&self.table, self.part, key)

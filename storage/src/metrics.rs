@@ -31,6 +31,8 @@ counters! {
     bytes_written,
     /// Rows returned by reads.
     rows_read,
+    /// Rows of scans that went from pages to arrays without a look at single cells.
+    rows_scanned_by_column,
     /// Bytes appended to the log.
     log_bytes,
     /// Group commits: one write and one fdatasync, or one object each.
@@ -55,6 +57,8 @@ counters! {
     cache_hits,
     /// Blocks read from the object store.
     cache_misses,
+    /// Blocks that scans left out for what is known of their values.
+    blocks_skipped,
     /// Memtables flushed.
     flushes,
     /// Bytes of SSTables that flushes put.

@@ -3,6 +3,7 @@
 use super::check::Check;
 use super::spec::Predicate;
 use super::value::{cell_ref, lacks_prefix, wrong};
+use crate::event_time::EventTimes;
 use bytes::Bytes;
 use common::ids::FamilyId;
 use common::key::{PartCodec, PartRef};
@@ -14,6 +15,8 @@ use common::{Error, Result};
 /// Conditions on key parts and columns, all of which hold for a row that is wanted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filter {
+    /// Rows of other event times may have lost cells, with SSTables that were left out for their times.
+    pub(super) times: Option<EventTimes>,
     /// Bytes in front of the first key part.
     pub(super) key_prefix: Vec<u8>,
     /// Key parts up to the last one with a condition.
@@ -81,6 +84,9 @@ impl Filter {
     }
 
     fn key_passes(&self, table: &Table, key: &[u8]) -> Result<bool> {
+        if self.times.as_ref().is_some_and(|times| !times.passes(key)) {
+            return Ok(false);
+        }
         if self.raw_key.iter().any(|check| !check.passes(Some(PartRef::Bytes(key)))) {
             return Ok(false);
         }

@@ -141,6 +141,12 @@ impl Memtable {
         }
     }
 
+    /// Whether it has a row from `first` to `last`, both included.
+    pub(crate) fn meets(&self, first: &[u8], last: &[u8]) -> bool {
+        let bounds = (Bound::Included(first), Bound::Included(last));
+        first <= last && read(&self.rows).range::<[u8], _>(bounds).next().is_some()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }

@@ -31,10 +31,13 @@ enum Segment {
     Covered(KeyRange),
 }
 
+/// The event time of a row key, if it has one.
+type TimeOfKey = Box<dyn Fn(&[u8]) -> Option<Micros> + Send + Sync>;
+
 /// Where the slice of an SSTable is a function of the row key: how to tell which of them may have a key.
 pub(crate) struct KeyTimes<R> {
     /// The event time in a row key.
-    pub(crate) of: Box<dyn Fn(&[u8]) -> Option<Micros> + Send + Sync>,
+    pub(crate) of: TimeOfKey,
     /// Lowest and highest event time of an SSTable, if each of its rows has one.
     pub(crate) within: fn(&R) -> Option<(Micros, Micros)>,
 }

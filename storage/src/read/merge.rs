@@ -4,7 +4,7 @@ use super::covers::Covers;
 use crate::event_time::EventTimes;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::raw::{RawRow, Scan, normalize};
-use crate::sstable::{BlockCursor, RangeDelete, Reader, Section};
+use crate::sstable::{BlockCursor, RangeDelete, Reader, Section, Skip, Window};
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
@@ -36,19 +36,71 @@ impl<R: Deref<Target = Reader>> Sources<R> {
     }
 }
 
+/// One sorted source of rows.
 #[derive(Debug)]
-enum Source<R> {
+pub(crate) enum Source<R> {
     Memtable(MemtableCursor),
     Sstable(Box<BlockCursor<R>>),
 }
 
 impl<R: Deref<Target = Reader>> Source<R> {
-    async fn next(&mut self) -> Result<Option<RawRow>> {
+    /// The next row.
+    pub(crate) async fn next(&mut self) -> Result<Option<RawRow>> {
         match self {
             Self::Memtable(cursor) => Ok(cursor.next()),
             Self::Sstable(cursor) => cursor.next().await,
         }
     }
+
+    /// The rows of one columnar block that come next, unread; `None` if what comes next is to be read row by row.
+    pub(crate) async fn window(&mut self) -> Result<Option<Window>> {
+        match self {
+            Self::Memtable(_) => Ok(None),
+            Self::Sstable(cursor) => cursor.window().await,
+        }
+    }
+
+    /// Leaves out so many of the rows of the last [window](Self::window).
+    pub(crate) fn skip(&mut self, rows: usize) {
+        if let Self::Sstable(cursor) = self {
+            cursor.skip(rows);
+        }
+    }
+
+    /// See [`BlockCursor::set_skip`].
+    pub(crate) fn set_skip(&mut self, skip: Skip) {
+        if let Self::Sstable(cursor) = self {
+            cursor.set_skip(skip);
+        }
+    }
+
+    pub(crate) fn sstable(&self) -> Option<&R> {
+        match self {
+            Self::Memtable(_) => None,
+            Self::Sstable(cursor) => Some(cursor.reader()),
+        }
+    }
+}
+
+/// The sources with something that a scan may want, in no order.
+pub(crate) fn sources_of<R: Deref<Target = Reader> + Clone>(sources: &Sources<R>, scan: &Arc<Scan>) -> Vec<Source<R>> {
+    parts_of(sources, scan, |table| clip(scan, table.range()))
+}
+
+fn parts_of<R: Deref<Target = Reader> + Clone>(sources: &Sources<R>, scan: &Arc<Scan>, part: impl Fn(&R) -> Arc<Scan>) -> Vec<Source<R>> {
+    let mut out = Vec::new();
+    for table in sources.memtables.iter().filter(|m| overlaps(m.seqs(), scan)) {
+        out.push(Source::Memtable(MemtableCursor::new(table.clone(), scan.clone())));
+    }
+    for table in sources.sstables.iter().filter(|s| overlaps(Some(s.entry().seqs), scan)) {
+        let (entry, scan) = (table.entry(), &part(table));
+        for (section, keys) in [(Section::Deletes, &entry.delete_keys), (Section::Cells, &entry.keys)] {
+            if keys.as_ref().is_some_and(|(first, last)| meets(scan, first, last)) {
+                out.push(Source::Sstable(Box::new(BlockCursor::new(table.clone(), section, scan.clone()))));
+            }
+        }
+    }
+    out
 }
 
 /// Rows of all sources in the scan's order, each once.
@@ -72,18 +124,7 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
 
     /// As [`Self::new`], where an SSTable is asked for a part of the scan only: it has nothing of the rest.
     pub(super) fn pruned(sources: &Sources<R>, scan: &Arc<Scan>, part: impl Fn(&R) -> Arc<Scan>) -> Self {
-        let mut waiting = Vec::new();
-        for table in sources.memtables.iter().filter(|m| overlaps(m.seqs(), scan)) {
-            waiting.push(Source::Memtable(MemtableCursor::new(table.clone(), scan.clone())));
-        }
-        for table in sources.sstables.iter().filter(|s| overlaps(Some(s.entry().seqs), scan)) {
-            let (entry, scan) = (table.entry(), &part(table));
-            for (section, keys) in [(Section::Deletes, &entry.delete_keys), (Section::Cells, &entry.keys)] {
-                if keys.as_ref().is_some_and(|(first, last)| meets(scan, first, last)) {
-                    waiting.push(Source::Sstable(Box::new(BlockCursor::new(table.clone(), section, scan.clone()))));
-                }
-            }
-        }
+        let waiting = parts_of(sources, scan, part);
         let covering = sources.have_range_deletes().then(|| sources.clone());
         Self { heads: Vec::new(), waiting, covers: Covers::default(), covering, scan: scan.clone() }
     }

@@ -10,7 +10,7 @@ mod stream;
 
 pub(crate) use changes::{KeyTimes, changes};
 pub(crate) use covers::Covers;
-pub(crate) use merge::{Merge, Sources};
+pub(crate) use merge::{Merge, Source, Sources, sources_of};
 pub(crate) use point::{stored, with_memory};
 pub(crate) use resolve::{Deletes, Rules, View, rules};
 pub(crate) use stream::rows;

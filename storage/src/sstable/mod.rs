@@ -35,10 +35,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use block::columnar::{ColumnPage, ColumnarBlock, Overflow, OverflowCell, OverflowColumn, Values};
 pub(crate) use cache::BlockCache;
-pub(crate) use cursor::{BlockCursor, Piece, RowsOrRow, Skip};
+pub(crate) use cursor::{BlockCursor, Skip, Window};
 pub(crate) use filter::KeyHash;
+pub(crate) use index::{Bounds, IndexEntry, PREFIX_BYTES, ValueBounds};
 pub(crate) use layout::{Kind, Layout};
+pub(crate) use properties::Dictionary;
 pub(crate) use range_deletes::RangeDelete;
 pub(crate) use reader::{Found, Meta, Reader, ReaderContext};
 pub(crate) use writer::{Finished, Writer};

@@ -308,14 +308,16 @@ async fn blocks_say_what_values_they_hold() {
     let reader = open(&store, &finished, 1 << 20);
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let into = seen.clone();
-    let skip: Skip = Arc::new(move |entry| {
+    let skip: Skip = Arc::new(move |entry, _| {
         into.lock().unwrap().extend(entry.values.clone());
         false
     });
-    let mut cursor = BlockCursor::new(reader.clone(), Section::Cells, Arc::new(Scan::all(vec![KeyRange::ALL], Seq::MAX))).skipping(skip);
-    let Some(RowsOrRow::Rows(piece)) = cursor.next_rows().await.unwrap() else { panic!("no rows") };
-    assert_eq!((piece.rows, piece.block.rows()), (0..40, 40));
-    assert!(cursor.next_rows().await.unwrap().is_none());
+    let mut cursor = BlockCursor::new(reader.clone(), Section::Cells, Arc::new(Scan::all(vec![KeyRange::ALL], Seq::MAX)));
+    cursor.set_skip(skip);
+    let window = cursor.window().await.unwrap().expect("rows of a columnar block");
+    assert_eq!((window.rows, window.block.rows()), (0..40, 40));
+    cursor.skip(40);
+    assert!(cursor.window().await.unwrap().is_none());
     let dictionary = reader.dictionary().await.unwrap();
     let of = |n: u8| {
         let (family, qualifier) = column(n);

@@ -2,7 +2,7 @@
 
 use super::harness::World;
 use crate::arrow::{BatchBuilder, Comparison, Predicate, Projection, ScanSpec, Test};
-use crate::{Tablet, TabletOpen};
+use crate::{Engine, Tablet, TabletOpen};
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
@@ -182,6 +182,8 @@ fn scan_spec() -> impl Strategy<Value = ScanSpec> {
 #[derive(Clone, Debug)]
 enum Op {
     Write(Vec<RowMutation>),
+    /// Deletes the rows between two of those there are, given in percent.
+    DeleteRange(usize, usize),
     Flush,
     CompactSome(usize, usize),
     Advance(u64),
@@ -192,6 +194,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => fill().prop_map(Op::Write),
         4 => prop::collection::vec(row(), 1..6).prop_map(Op::Write),
+        1 => (0usize..100, 0usize..100).prop_map(|(a, b)| Op::DeleteRange(a.min(b), a.max(b))),
         4 => Just(Op::Flush),
         2 => (0usize..100, 0usize..100).prop_map(|(a, b)| Op::CompactSome(a, b)),
         1 => prop_oneof![0u64..20, 50u64..150].prop_map(Op::Advance),
@@ -246,6 +249,7 @@ fn lines(batch: &RecordBatch) -> Vec<String> {
 
 struct Run {
     world: World,
+    engine: Arc<Engine>,
     tablet: Tablet,
 }
 
@@ -255,7 +259,7 @@ impl Run {
         world.tune = |config| config.block_bytes = 1500;
         let engine = world.engine().await;
         let tablet = engine.open_tablet(TabletOpen { table: table(), ..world.opening() }).await.unwrap();
-        Self { world, tablet }
+        Self { world, engine, tablet }
     }
 
     fn seq(&self, percent: u64) -> Seq {
@@ -267,6 +271,15 @@ impl Run {
         match op {
             Op::Write(rows) => {
                 self.tablet.write(rows, None).await.unwrap();
+            }
+            Op::DeleteRange(from, to) => {
+                let rows: Vec<Row> = self.tablet.read(ReadSpec::default(), Seq::MAX).unwrap().try_concat().await.unwrap();
+                let key = |percent: usize| rows.get(rows.len() * percent / 100).map(|r| r.key.clone());
+                if let (Some(from), Some(to)) = (key(from), key(to))
+                    && from < to
+                {
+                    self.tablet.delete_range(KeyRange::new(from, Some(to)), None).await.unwrap();
+                }
             }
             Op::Flush => self.tablet.flush().await.unwrap(),
             Op::CompactSome(from, count) => self.tablet.inner_for_tests().compact_some_for_tests(from, count).await.unwrap(),
@@ -326,5 +339,69 @@ proptest! {
             run.compare(ScanSpec { ordered: false, ..all.clone() }, run.tablet.visible()).await;
             run.compare(all, run.tablet.visible()).await;
         });
+    }
+}
+
+/// Rows of ann, one an instant, with `n` rising and `s` as it is declared; `b` is rare.
+fn rising(count: i64) -> Vec<RowMutation> {
+    let set = |name: &str, v: Value| {
+        let c = table().column(name).unwrap().clone();
+        Mutation::Set { family: c.family, qualifier: c.stored(), timestamp: None, value: v.to_cell() }
+    };
+    let row = |i: i64| {
+        let mut mutations = vec![set("n", Value::Int64(i)), set("s", Value::String(format!("text {}", i % 7)))];
+        if i % 20 == 0 {
+            mutations.push(set("b", Value::Bool(true)));
+        }
+        RowMutation { key: key_of("ann", -i, None), mutations }
+    };
+    (0..count).map(row).collect()
+}
+
+fn at_least(n: i64) -> Predicate {
+    Predicate { column: "n".into(), test: Test::Compare(Comparison::GtEq, Value::Int64(n)) }
+}
+
+#[tokio::test]
+async fn clean_blocks_are_scanned_by_column() {
+    let run = Run::new().await;
+    run.tablet.write(rising(1000), None).await.unwrap();
+    run.tablet.flush().await.unwrap();
+    let by_column = || run.engine.metrics().rows_scanned_by_column;
+    for ordered in [true, false] {
+        let before = by_column();
+        run.compare(ScanSpec { ordered, ..ScanSpec::columns(["at", "n", "s", "b", "attrs"]) }, run.tablet.visible()).await;
+        assert_eq!(by_column() - before, 1000);
+    }
+    let before = by_column();
+    run.tablet.write(vec![rising(500).pop().unwrap()], None).await.unwrap();
+    run.compare(ScanSpec { predicates: vec![at_least(400)], ..ScanSpec::columns(["n", "s"]) }, run.tablet.visible()).await;
+    assert_eq!(by_column() - before, 599, "but for the one that the memtable has too");
+}
+
+#[tokio::test]
+async fn blocks_are_left_out_only_where_no_other_source_has_rows() {
+    let run = Run::new().await;
+    run.tablet.write(rising(1000), None).await.unwrap();
+    run.tablet.flush().await.unwrap();
+    let skipped = || run.engine.metrics().blocks_skipped;
+    let spec = || ScanSpec { predicates: vec![at_least(900)], ..ScanSpec::columns(["at", "n", "s"]) };
+    run.compare(spec(), run.tablet.visible()).await;
+    let alone = skipped();
+    assert!(alone > 3, "{alone} blocks");
+    // Newer values that pass, in rows of blocks that have none: once from the memtable, once from an SSTable.
+    let mut changed = rising(500);
+    changed.truncate(300);
+    for row in &mut changed {
+        row.mutations.truncate(1);
+        let Mutation::Set { value, .. } = &mut row.mutations[0] else { unreachable!() };
+        *value = Value::Int64(5000).to_cell();
+    }
+    run.tablet.write(changed, None).await.unwrap();
+    for _ in 0..2 {
+        let before = skipped();
+        run.compare(spec(), run.tablet.visible()).await;
+        assert!((1..alone).contains(&(skipped() - before)), "{} of {alone} blocks", skipped() - before);
+        run.tablet.flush().await.unwrap();
     }
 }

@@ -31,7 +31,7 @@ fn event(table: &Table, user: usize, at: i64, value: &str) -> RowMutation {
     let parts = [Some(Value::String(format!("user{user:04}"))), Some(Value::Timestamp(Micros(at)))];
     let key = table.key_schema().encode(&parts).unwrap();
     let set = Mutation::Set { family: family_of(table), qualifier: bytes("q"), timestamp: None, value: bytes(value) };
-    RowMutation { key: key.into(), mutations: vec![set] }
+    RowMutation { key, mutations: vec![set] }
 }
 
 struct Cost {

@@ -44,7 +44,7 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
             if self.outside(at, partition) || bytes + u64::from(entry.length) > self.ahead_bytes {
                 break;
             }
-            if !self.skips(entry) {
+            if !self.skips(entry, partition.get(at + 1).map(|next| next.first_key.as_ref())) {
                 bytes += u64::from(entry.length);
                 wanted.push(at);
             }

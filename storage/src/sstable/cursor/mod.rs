@@ -6,6 +6,7 @@
 mod ahead;
 mod position;
 mod seek;
+mod window;
 
 use super::Section;
 use super::block::Block;
@@ -22,12 +23,14 @@ use position::{Columnar, Keyed, Position};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::sync::Arc;
+pub(crate) use window::Window;
 
 /// Cells that room is made for beforehand at most.
 const MAX_HINT: usize = 256;
 
-/// Whether a block may be left out, by its index entry: asked of columnar blocks only.
-pub(crate) type Skip = Arc<dyn Fn(&IndexEntry) -> bool + Send + Sync>;
+/// Whether a block may be left out, by its index entry and the first key of the block behind it, where that is at hand:
+/// asked of columnar blocks only.
+pub(crate) type Skip = Arc<dyn Fn(&IndexEntry, Option<&[u8]>) -> bool + Send + Sync>;
 
 /// See the module's page.
 pub(crate) struct BlockCursor<R> {
@@ -92,20 +95,6 @@ impl<R> std::fmt::Debug for BlockCursor<R> {
     }
 }
 
-/// Rows of a columnar block that a scan wants, as they lie there.
-#[derive(Clone, Debug)]
-pub(crate) struct Piece {
-    pub(crate) block: Arc<super::block::columnar::ColumnarBlock>,
-    pub(crate) rows: std::ops::Range<usize>,
-}
-
-/// What comes next: rows of a block together, or one row.
-#[derive(Clone, Debug)]
-pub(crate) enum RowsOrRow {
-    Rows(Piece),
-    Row(RawRow),
-}
-
 impl<R: Deref<Target = Reader>> BlockCursor<R> {
     pub(crate) fn new(reader: R, section: Section, scan: Arc<Scan>) -> Self {
         Self {
@@ -133,8 +122,8 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
 
     /// Leaves out columnar blocks of which `skip` says so. Whoever asks for it answers for what other sources have in
     /// their keys.
-    pub(crate) fn skipping(self, skip: Skip) -> Self {
-        Self { skip: Some(skip), ..self }
+    pub(crate) fn set_skip(&mut self, skip: Skip) {
+        self.skip = Some(skip);
     }
 
     /// The next row with something wanted.
@@ -160,30 +149,6 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
             Ok(row) => Ok(Some(row)),
             Err(Stop::Failed(e)) => Err(e),
             Err(Stop::Need(_)) => Ok(None),
-        }
-    }
-
-    /// The next rows as they lie in their block, or the next row where it lies cell by cell. Rows are not looked at: some may
-    /// have nothing wanted.
-    ///
-    /// # Errors
-    /// As [`Self::next`].
-    pub(crate) async fn next_rows(&mut self) -> Result<Option<RowsOrRow>> {
-        loop {
-            if let (State::Read, Some(Position::Columnar(at))) = (self.state, &mut self.position)
-                && !at.rows.is_empty()
-            {
-                let rows = at.rows.clone();
-                at.rows = rows.end..rows.end;
-                return Ok(Some(RowsOrRow::Rows(Piece { block: at.block.clone(), rows })));
-            }
-            match self.turn() {
-                Ok(Turn::Row(row)) => return Ok(Some(RowsOrRow::Row(row))),
-                Ok(Turn::On) => {}
-                Ok(Turn::Done) => return Ok(None),
-                Err(Stop::Failed(e)) => return Err(e),
-                Err(Stop::Need(need)) => self.fetch(need).await?,
-            }
         }
     }
 

@@ -29,6 +29,13 @@ impl Deref for EntryRef {
     }
 }
 
+impl EntryRef {
+    /// The first key of the block behind; `None` if another partition has it.
+    fn next_key(&self) -> Option<&[u8]> {
+        self.partition.get(self.at + 1).map(|next| next.first_key.as_ref())
+    }
+}
+
 impl<R: Deref<Target = Reader>> BlockCursor<R> {
     /// Opens the next range that may hold something.
     pub(super) fn enter(&mut self) -> Step<()> {
@@ -136,7 +143,7 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
                 return Ok(());
             }
             let entry = self.entry(&meta, number)?;
-            if !self.skips(&entry) {
+            if !self.skips(&entry, entry.next_key()) {
                 self.state = State::Open { number, fresh };
                 return Ok(());
             }
@@ -167,12 +174,12 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
         Ok(first_key < range.start)
     }
 
-    pub(super) fn skips(&self, entry: &IndexEntry) -> bool {
+    pub(super) fn skips(&self, entry: &IndexEntry, next_key: Option<&[u8]>) -> bool {
         if prunes(&self.scan, self.section, &entry.bounds) {
             return true;
         }
         let by_columns = !self.scan.others && entry.columns.as_ref().is_some_and(|span| !meets(&self.scan.columns, span));
-        by_columns || (entry.kind == BlockKind::Columnar && self.skip.as_ref().is_some_and(|skip| skip(entry)))
+        by_columns || (entry.kind == BlockKind::Columnar && self.skip.as_ref().is_some_and(|skip| skip(entry, next_key)))
     }
 
     /// After a block: the next one, or the next range.
@@ -199,7 +206,7 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
         };
         let entry = self.entry(&meta, next)?;
         // A piece that cannot matter: but the row may go on behind it.
-        self.state = if self.skips(&entry) { State::Continue(next) } else { State::Open { number: next, fresh: false } };
+        self.state = if self.skips(&entry, entry.next_key()) { State::Continue(next) } else { State::Open { number: next, fresh: false } };
         Ok(Turn::On)
     }
 

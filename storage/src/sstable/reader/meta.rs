@@ -49,7 +49,7 @@ struct Tail {
 }
 
 impl Reader {
-    pub(in crate::sstable) async fn meta(&self) -> Result<&Arc<Meta>> {
+    pub(crate) async fn meta(&self) -> Result<&Arc<Meta>> {
         self.meta.get_or_try_init(|| self.read_meta()).await
     }
 

@@ -4,6 +4,7 @@
 mod load;
 mod lookup;
 mod meta;
+mod wide;
 
 use super::Section;
 use super::block::Block;

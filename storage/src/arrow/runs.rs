@@ -1,0 +1,316 @@
+//! Merging sources by key alone: where only one has rows, and they lie in a columnar block, they are handed on as a run
+//! of that block's rows, unread.
+
+use super::block::{BlockState, ReadWide, Shape, WidePages};
+use super::bounds::may_pass;
+use super::needs::Binding;
+use super::others::Others;
+use super::plan::Plan;
+use crate::metrics::Metrics;
+use crate::raw::RawRow;
+use crate::read::{Covers, Source, Sources, sources_of};
+use crate::sstable::{ColumnarBlock, Reader};
+use common::Result;
+use common::ids::Seq;
+use common::schema::Table;
+use common::time::Micros;
+use std::fmt::Debug;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+/// The next rows of a scan.
+pub(super) enum Run<R> {
+    /// One row, with all that the sources have of it.
+    Row(RawRow),
+    /// Clean rows of a block that no other source has.
+    Rows { source: usize, state: Arc<BlockState>, wide: Wide<R>, rows: Range<usize> },
+}
+
+/// Reads an SSTable's wide columns.
+#[derive(Clone, Debug)]
+pub(super) struct Wide<R> {
+    reader: R,
+    fill_cache: bool,
+}
+
+impl<R: Deref<Target = Reader> + Sync> ReadWide for Wide<R> {
+    async fn wide_pages(&self, block: &ColumnarBlock, place: u32) -> Result<WidePages> {
+        self.reader.wide_pages(block, place, self.fill_cache).await
+    }
+}
+
+/// A source and what comes next of it.
+#[derive(Debug)]
+struct Head<R> {
+    source: Source<R>,
+    next: Next,
+    /// The block that was read last.
+    state: Option<Arc<BlockState>>,
+    binding: Option<Arc<Binding>>,
+}
+
+#[derive(Debug)]
+enum Next {
+    /// Not asked for yet.
+    Unknown,
+    Row(RawRow),
+    /// These rows of the head's block.
+    Rows(Range<usize>),
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct RunMerge<R> {
+    heads: Vec<Head<R>>,
+    shape: Arc<Shape>,
+    /// All sources, if blocks may be left out for their values: those that no other source has rows among.
+    others: Option<Sources<R>>,
+    /// Row-range deletes up to the scan's seq.
+    covers: Covers,
+    /// Where they come from, until they are read.
+    covering: Option<Sources<R>>,
+    at: Seq,
+    reverse: bool,
+    fill_cache: bool,
+    now: Micros,
+    metrics: Arc<Metrics>,
+}
+
+impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync> RunMerge<R> {
+    pub(super) fn new(sources: &Sources<R>, plan: &Plan, metrics: Arc<Metrics>) -> Self {
+        let (scan, shape) = (&plan.scan, plan.shape.clone());
+        let head = |source| Head { source, next: Next::Unknown, state: None, binding: None };
+        let heads = sources_of(sources, scan).into_iter().map(head).collect();
+        let others = (!shape.filter.columns.is_empty()).then(|| sources.clone());
+        let covering = sources.have_range_deletes().then(|| sources.clone());
+        let covers = Covers::default();
+        Self {
+            heads,
+            shape,
+            others,
+            covers,
+            covering,
+            at: scan.at,
+            reverse: scan.reverse,
+            fill_cache: scan.fill_cache,
+            now: plan.now,
+            metrics,
+        }
+    }
+
+    /// The next run; `None` at the end. A run of rows stays the next one until it is [taken](Self::take_rows).
+    pub(super) async fn next(&mut self) -> Result<Option<Run<R>>> {
+        self.settle().await?;
+        let Some((first, limit)) = self.first_two() else { return Ok(None) };
+        let limit = limit.and_then(|at| self.heads[at].key(self.reverse));
+        let head = &self.heads[first];
+        if let (Next::Rows(rows), Some(state), Some(reader)) = (&head.next, &head.state, head.source.sstable()) {
+            let rows = self.clean(state, before(&state.block, rows, limit, self.reverse));
+            if rows.start < rows.end {
+                return Ok(Some(Run::Rows {
+                    source: first,
+                    state: state.clone(),
+                    wide: Wide { reader: reader.clone(), fill_cache: self.fill_cache },
+                    rows,
+                }));
+            }
+        }
+        self.row(first).await.map(|row| row.map(Run::Row))
+    }
+
+    /// Takes rows off the run that came last: all but `rest`.
+    pub(super) fn take_rows(&mut self, source: usize, run: &Range<usize>, rest: &Range<usize>) {
+        let head = &mut self.heads[source];
+        let taken = run.len() - rest.len();
+        head.source.skip(taken);
+        if let Next::Rows(rows) = &mut head.next {
+            if self.reverse {
+                rows.end -= taken
+            } else {
+                rows.start += taken
+            }
+            if rows.start >= rows.end {
+                head.next = Next::Unknown;
+            }
+        }
+    }
+
+    /// Asks every source what comes next; those at their end go.
+    async fn settle(&mut self) -> Result<()> {
+        if let Some(sources) = self.covering.take() {
+            self.covers = Covers::new(sources.range_deletes(self.at).await?);
+        }
+        let mut at = 0;
+        while at < self.heads.len() {
+            if matches!(self.heads[at].next, Next::Unknown) {
+                self.bind(at).await?;
+                if !self.heads[at].settle(&self.shape, &self.covers, self.fill_cache).await? {
+                    self.heads.swap_remove(at);
+                    continue;
+                }
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// Finds the needed columns in an SSTable's dictionary, once.
+    async fn bind(&mut self, at: usize) -> Result<()> {
+        let head = &mut self.heads[at];
+        if head.binding.is_some() {
+            return Ok(());
+        }
+        let Some(reader) = head.source.sstable() else { return Ok(()) };
+        let (shape, meta) = (&self.shape, reader.meta().await?);
+        let table = shape.projection.table();
+        let binding = Arc::new(Binding::new(&shape.needs, &shape.window.wanted, meta, table, self.now));
+        let skip = self.others.as_ref().map(|sources| Others::of(sources, reader.entry(), times_are_of_keys(table)));
+        if let Some(others) = skip {
+            let (shape, binding, metrics) = (shape.clone(), binding.clone(), self.metrics.clone());
+            head.source.set_skip(Arc::new(move |entry, next_key| {
+                let skip = !may_pass(&shape, &binding, entry) && others.are_apart(entry, next_key);
+                metrics.blocks_skipped.add(u64::from(skip));
+                skip
+            }));
+        }
+        head.binding = Some(binding);
+        Ok(())
+    }
+
+    /// The head with the first key, and the one with the first key among the others.
+    fn first_two(&self) -> Option<(usize, Option<usize>)> {
+        let mut first: Option<(usize, &[u8])> = None;
+        let mut second = first;
+        for (at, head) in self.heads.iter().enumerate() {
+            let Some(key) = head.key(self.reverse) else { continue };
+            let precedes = |other: Option<(usize, &[u8])>| other.is_none_or(|(_, k)| if self.reverse { key > k } else { key < k });
+            if precedes(first) {
+                second = first;
+                first = Some((at, key));
+            } else if precedes(second) {
+                second = Some((at, key));
+            }
+        }
+        first.map(|(at, _)| (at, second.map(|(at, _)| at)))
+    }
+
+    /// The first of these rows as far as they need not be judged cell by cell.
+    fn clean(&self, state: &BlockState, rows: Range<usize>) -> Range<usize> {
+        let Some(unclean) = &state.unclean else { return rows };
+        if self.reverse {
+            let from = rows.clone().rev().find(|row| unclean.value(*row)).map_or(rows.start, |row| row + 1);
+            return from..rows.end;
+        }
+        let to = unclean.slice(rows.start, rows.len()).set_indices().next().map_or(rows.end, |at| rows.start + at);
+        rows.start..to
+    }
+
+    /// The first row, joined from all sources that have it; `None` if none has anything of it, and of what follows.
+    async fn row(&mut self, first: usize) -> Result<Option<RawRow>> {
+        let Some(key) = self.heads[first].key(self.reverse).map(<[u8]>::to_vec) else { return Ok(None) };
+        let mut row = RawRow { key: key.into(), ..RawRow::default() };
+        for head in &mut self.heads {
+            if head.key(self.reverse) == Some(&row.key)
+                && let Some(more) = head.take_row(&row.key).await?
+            {
+                row.join(more);
+            }
+        }
+        row.covers.extend_from_slice(self.covers.of(&row.key));
+        Ok(Some(row))
+    }
+}
+
+impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync> Head<R> {
+    /// Finds out what comes next; false at the end.
+    async fn settle(&mut self, shape: &Arc<Shape>, covers: &Covers, fill_cache: bool) -> Result<bool> {
+        let Some(window) = self.source.window().await? else {
+            let row = self.source.next().await?;
+            return Ok(row.map(|row| self.next = Next::Row(row)).is_some());
+        };
+        if !self.state.as_ref().is_some_and(|state| Arc::ptr_eq(&state.block, &window.block)) {
+            let (Some(reader), Some(binding)) = (self.source.sstable(), &self.binding) else { return Ok(false) };
+            let wide = Wide { reader: reader.clone(), fill_cache };
+            let state = BlockState::new(shape.clone(), window.block, binding.clone(), (&window.bounds, covers), &wide).await?;
+            self.state = Some(Arc::new(state));
+        }
+        self.next = Next::Rows(window.rows);
+        Ok(true)
+    }
+
+    fn key(&self, reverse: bool) -> Option<&[u8]> {
+        match &self.next {
+            Next::Unknown => None,
+            Next::Row(row) => Some(&row.key),
+            Next::Rows(rows) => {
+                let row = if reverse { rows.end.checked_sub(1)? } else { rows.start };
+                self.state.as_ref().map(|state| state.block.key(row))
+            }
+        }
+    }
+
+    /// What the source has of the row that comes next.
+    async fn take_row(&mut self, key: &[u8]) -> Result<Option<RawRow>> {
+        let row = match std::mem::replace(&mut self.next, Next::Unknown) {
+            Next::Row(row) => return Ok(Some(row)),
+            _ => self.source.next().await?,
+        };
+        match row {
+            Some(row) if row.key == key => Ok(Some(row)),
+            // Nothing of that row was wanted: this is a later one.
+            Some(row) => {
+                self.next = Next::Row(row);
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// Whether every row has an event time, and its key says which.
+fn times_are_of_keys(table: &Table) -> bool {
+    let part = table.time_column.as_ref().and_then(|name| table.key_part(name));
+    part.is_some_and(|(_, part)| !part.codec.nullable)
+}
+
+/// The first of a block's rows that come before `limit` in the scan's direction.
+fn before(block: &ColumnarBlock, rows: &Range<usize>, limit: Option<&[u8]>, reverse: bool) -> Range<usize> {
+    let Some(limit) = limit else { return rows.clone() };
+    if reverse {
+        rows.end - count(rows.len(), |i| block.key(rows.end - 1 - i) > limit)..rows.end
+    } else {
+        rows.start..rows.start + count(rows.len(), |i| block.key(rows.start + i) < limit)
+    }
+}
+
+/// How many of the first of `len` items are inside, where nothing is inside behind what is not. Looks at the last first,
+/// then ever further from the beginning: most runs take all or little.
+fn count(len: usize, inside: impl Fn(usize) -> bool) -> usize {
+    if len == 0 || inside(len - 1) {
+        return len;
+    }
+    let mut step = 1;
+    while step < len && inside(step - 1) {
+        step *= 2;
+    }
+    let (mut low, mut high) = (step / 2, step.min(len - 1));
+    while low < high {
+        let middle = low.midpoint(high);
+        if inside(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_inside_is_counted() {
+        for len in 0..70 {
+            for inside in 0..=len {
+                assert_eq!(count(len, |i| i < inside), inside, "{inside} of {len}");
+            }
+        }
+    }
+}
