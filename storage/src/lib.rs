@@ -11,6 +11,7 @@
 //! `compaction` → `procedures` → `tablet` → `engine`. Nothing here knows a network or a consensus protocol.
 
 pub mod arrow;
+mod codec;
 mod compaction;
 mod config;
 mod engine;

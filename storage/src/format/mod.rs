@@ -4,6 +4,7 @@ mod manifest;
 pub mod names;
 mod record;
 mod row;
+mod rows;
 mod slice;
 
 pub use manifest::{LogName, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, NO_SEGMENT, SstableName, SstableRef, StagedRef};

@@ -40,6 +40,7 @@ pub enum LogBody {
         /// Rows of the request that were refused, by position among all its rows.
         refused: Vec<(u32, AsJson<Error>)>,
         /// The rows that were not, in order.
+        #[serde(with = "super::rows")]
         rows: Vec<StoredRow>,
     },
     /// Rows of a run, not yet published.
@@ -51,6 +52,7 @@ pub enum LogBody {
         /// The timestamp that the server gave.
         timestamp: Micros,
         /// The rows; without seqs.
+        #[serde(with = "super::rows")]
         rows: Vec<StoredRow>,
     },
     /// Runs were published together at the version `last`.

@@ -11,7 +11,6 @@
 #![allow(dead_code, unused_imports, reason = "scans into Arrow, range deletes and inspection are about to use the rest")]
 
 pub(crate) mod block;
-mod bytes;
 mod cache;
 mod cursor;
 mod encode;

@@ -7,7 +7,7 @@
 //! data
 //! ```
 
-use super::bytes::{Damaged, Input, Result, put_u64};
+use crate::codec::{Damaged, Input, Result, put_u64};
 use bytes::Bytes;
 use common::limits;
 

@@ -7,13 +7,13 @@
 //! values of the rows present: integers, booleans or byte strings
 //! ```
 
-use super::super::bytes::{Damaged, Input, Result, put_u64};
 use super::super::encode::{
     ByteColumn, decode_bools, decode_bytes, decode_ints, decode_presence, encode_bools, encode_bytes, encode_ints, encode_presence, spread,
     spread_offsets,
 };
 use super::super::page::RawPage;
 use super::columnar::{ColumnPage, Exceptions, Values};
+use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, OffsetBuffer, ScalarBuffer};
 use std::ops::Range;
 

@@ -1,9 +1,9 @@
 //! A columnar block in memory: keys, a timestamp and a seq a row, and columns that are decoded when first asked for.
 
-use super::super::bytes::Damaged;
 use super::super::object::Object;
 use super::super::page::{PageHead, RawPage};
 use super::{column, overflow};
+use crate::codec::Damaged;
 use crate::format::CellKind;
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use bytes::Bytes;

@@ -10,12 +10,12 @@
 //! pages: keys, timestamps, seqs, each column that is not wide, overflow
 //! ```
 
-use super::super::bytes::{Damaged, Input, Result, put_u64};
 use super::super::encode::{decode_ints, decode_keys};
 use super::super::layout::MAX_BLOCK_ROWS;
 use super::super::page::{PageHead, RawPage};
 use super::Object;
 use super::columnar::{ColumnInfo, ColumnSlot, ColumnarBlock, Keys, OverflowSlot, Pages, WidePage};
+use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::OffsetBuffer;
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};

@@ -7,9 +7,9 @@
 //! deletes:  kind, seq − base (i); kind 1 and 2: family; kind 2: length, qualifier, start (i), end (i)
 //! ```
 
-use super::super::bytes::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
 use super::super::properties::Dictionary;
 use super::keyed::{Base, Block};
+use crate::codec::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
 use crate::format::{CellKind, Delete};
 use crate::raw::{RawCell, RawDelete, Scan};
 use bytes::Bytes;

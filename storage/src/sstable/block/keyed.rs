@@ -6,7 +6,7 @@
 //! restarts: u32 LE each, then their number u32 LE
 //! ```
 
-use super::super::bytes::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
+use crate::codec::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
 use bytes::Bytes;
 use common::ids::Seq;
 use common::time::Micros;

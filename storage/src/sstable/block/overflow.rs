@@ -9,9 +9,9 @@
 //!
 //! Column and kind: bits 0 and 1 the kind of the cell; bit 2: 0 the rest is a place in the dictionary, 1 a name's place.
 
-use super::super::bytes::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
 use super::super::page::RawPage;
 use super::columnar::{Overflow, OverflowCell, OverflowColumn};
+use crate::codec::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
 use crate::format::CellKind;
 use common::ids::FamilyId;
 

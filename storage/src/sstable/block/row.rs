@@ -1,9 +1,9 @@
 //! One row out of a columnar block.
 
-use super::super::bytes::{Damaged, Result};
 use super::super::properties::{ColumnStats, Dictionary};
 use super::columnar::{ColumnPage, ColumnSlot, ColumnarBlock, Overflow, OverflowCell, OverflowColumn, Values, WidePage};
 use super::items::Wanted;
+use crate::codec::{Damaged, Result};
 use crate::format::CellKind;
 use crate::raw::RawCell;
 use bytes::{Bytes, BytesMut};

@@ -298,7 +298,7 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
         }
     }
 
-    fn damaged(&self, number: usize, d: super::bytes::Damaged) -> common::Error {
+    fn damaged(&self, number: usize, d: crate::codec::Damaged) -> common::Error {
         let (n, at) = (number / PARTITION_ENTRIES, number % PARTITION_ENTRIES);
         let partition = self.partitions.iter().find(|(held, _)| *held == n);
         let offset = partition.and_then(|(_, p)| p.get(at)).map_or(0, |e| e.offset);

@@ -1,10 +1,10 @@
 //! Where in a block a cursor is.
 
+use crate::codec::Result;
 use crate::sstable::block::columnar::{ColumnPage, ColumnarBlock};
 use crate::sstable::block::items::Wanted;
 use crate::sstable::block::keyed::{Block, Entries, Entry};
 use crate::sstable::block::{WidePages, wide_needed};
-use crate::sstable::bytes::Result;
 use crate::sstable::properties::Dictionary;
 use crate::sstable::reader::Reader;
 use common::key::KeyRange;

@@ -1,7 +1,7 @@
 //! Booleans: tag 0 all false, 1 all true, 2 a bitmap, least significant bit first, unused bits 0.
 
-use super::super::bytes::{Damaged, Input, Result};
 use super::check_count;
+use crate::codec::{Damaged, Input, Result};
 use arrow_buffer::{BooleanBuffer, Buffer};
 
 const FALSE: u8 = 0;

@@ -9,9 +9,9 @@
 //!
 //! An integer *n* stands for the float nearest to *n* / 10^exponent, as division gives it.
 
-use super::super::bytes::{Damaged, Input, Result, put_u64};
 use super::choice::Shape;
 use super::integers::{decode_whole, encode_whole, take_distinct, whole_bytes};
+use crate::codec::{Damaged, Input, Result, put_u64};
 
 /// Narrower integers are no floats of use.
 pub(super) const MIN_BITS: u32 = 20;

@@ -12,10 +12,10 @@
 //!
 //! Tags 0 to 3 are *flat*; the parts of 4 and 5 are flat, so that damage cannot nest them without end.
 
-use super::super::bytes::{Damaged, Input, Result, put_i64, put_u64};
 use super::choice::{Distinct, Shape, code_width, distinct, span};
 use super::pack::{check_width, pack, packed_len, unpack, width_of};
 use super::{check_count, decimals};
+use crate::codec::{Damaged, Input, Result, put_i64, put_u64};
 
 const PLAIN: u8 = 0;
 const CONSTANT: u8 = 1;

@@ -8,9 +8,9 @@
 //!
 //! There are no restarts: a page is decoded whole, once, and then searched in full keys.
 
-use super::super::bytes::{Damaged, Input, Result, put_u64};
 use super::integers::{decode_ints, encode_ints};
 use super::{MAX_KEYS_BYTES, check_count};
+use crate::codec::{Damaged, Input, Result, put_u64};
 use bytes::Bytes;
 
 /// Appends `keys`, in any order (sorted ones take least), together at most [`MAX_KEYS_BYTES`].

@@ -25,7 +25,7 @@ pub(super) use presence::{decode_presence, encode_presence};
 pub(super) use spread::{spread, spread_offsets};
 pub(super) use strings::{ByteColumn, decode_bytes, encode_bytes};
 
-use super::bytes::{Damaged, Result};
+use crate::codec::{Damaged, Result};
 
 /// The most values that one encoding holds. Decoders refuse a larger count before they take memory for it: some encodings
 /// say any number of values in a few bytes.

@@ -3,7 +3,7 @@
 //! Eight values of any width take a whole number of bytes, so that with the width known to the compiler every shift and
 //! offset within eight values is a constant. That is why each width has a loop of its own.
 
-use super::super::bytes::{Damaged, Result};
+use crate::codec::{Damaged, Result};
 
 /// The widest value that one unaligned read of 8 bytes holds at any bit offset; what is wider takes 64 bits.
 const MAX_WIDTH: u32 = 57;

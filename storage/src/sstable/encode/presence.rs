@@ -8,11 +8,11 @@
 //! | 3 present at | number varint · rows with a value, integers that rise |
 //! | 4 absent at | number varint · rows without, integers that rise |
 
-use super::super::bytes::{Damaged, Input, Result, put_u64};
 use super::booleans::{bitmap_bytes, put_bitmap, take_bitmap};
 use super::check_count;
 use super::integers::{decode_ints, encode_ints, take_distinct};
 use super::pack::{packed_len, width_of};
+use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer};
 
 const ALL: u8 = 0;

@@ -1,6 +1,6 @@
 //! From the values that are there to one slot a row: encodings hold no slots for rows without a value.
 
-use super::super::bytes::{Damaged, Result};
+use crate::codec::{Damaged, Result};
 use arrow_buffer::NullBuffer;
 
 /// One slot a row, the default where `present` has none.

@@ -5,11 +5,11 @@
 //! | 0 plain | lengths, as integers · the bytes of all, one after the other |
 //! | 1 dictionary | number varint · the distinct values as in plain · width u8 · codes, packed |
 
-use super::super::bytes::{Damaged, Input, Result, put_u64};
 use super::check_count;
 use super::choice::{code_width, distinct};
 use super::integers::{decode_codes, decode_ints, encode_codes, encode_ints, take_distinct};
 use super::pack::packed_len;
+use crate::codec::{Damaged, Input, Result, put_u64};
 use bytes::Bytes;
 
 const PLAIN: u8 = 0;

@@ -1,5 +1,5 @@
-use super::super::bytes::{Input, Result};
 use super::*;
+use crate::codec::{Input, Result};
 use ::bytes::Bytes;
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use proptest::prelude::*;

@@ -2,11 +2,11 @@
 
 use super::load::Held;
 use super::{Need, Reader, Step, Stop};
+use crate::codec::Damaged;
 use crate::raw::{RawRow, Scan};
 use crate::sstable::block::columnar::{ColumnPage, ColumnarBlock};
 use crate::sstable::block::items::{Wanted, read_deletes};
 use crate::sstable::block::{Block, Scratch, WidePages, keyed, read_row, wide_needed};
-use crate::sstable::bytes::Damaged;
 use crate::sstable::cursor::BlockCursor;
 use crate::sstable::filter::KeyHash;
 use crate::sstable::index::{BlockKind, IndexEntry, PARTITION_ENTRIES};

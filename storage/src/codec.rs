@@ -1,14 +1,14 @@
-//! Integers in blocks: LEB128, signed ones zigzag. Reading never panics and never trusts a length.
+//! Integers in pages and records: LEB128, signed ones zigzag. Reading never panics and never trusts a length.
 
 use bytes::Bytes;
 
 /// What does not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Damaged(pub(super) &'static str);
+pub(crate) struct Damaged(pub(crate) &'static str);
 
-pub(super) type Result<T> = std::result::Result<T, Damaged>;
+pub(crate) type Result<T> = std::result::Result<T, Damaged>;
 
-pub(super) fn put_u64(out: &mut Vec<u8>, mut n: u64) {
+pub(crate) fn put_u64(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -16,40 +16,40 @@ pub(super) fn put_u64(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-pub(super) fn put_i64(out: &mut Vec<u8>, n: i64) {
+pub(crate) fn put_i64(out: &mut Vec<u8>, n: i64) {
     put_u64(out, ((n << 1) ^ (n >> 63)) as u64);
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u64(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// Reads a block from `at` on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Input<'a> {
-    pub(super) bytes: &'a Bytes,
-    pub(super) at: usize,
-    pub(super) end: usize,
+pub(crate) struct Input<'a> {
+    pub(crate) bytes: &'a Bytes,
+    pub(crate) at: usize,
+    pub(crate) end: usize,
 }
 
 impl<'a> Input<'a> {
     /// `end` must lie within `bytes`.
-    pub(super) fn new(bytes: &'a Bytes, at: usize, end: usize) -> Self {
+    pub(crate) fn new(bytes: &'a Bytes, at: usize, end: usize) -> Self {
         Self { bytes, at, end: end.min(bytes.len()) }
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.at >= self.end
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8> {
+    pub(crate) fn u8(&mut self) -> Result<u8> {
         let byte = *self.bytes[..self.end].get(self.at).ok_or(Damaged("it ends within a byte"))?;
         self.at += 1;
         Ok(byte)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64> {
+    pub(crate) fn u64(&mut self) -> Result<u64> {
         let mut n = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -61,17 +61,17 @@ impl<'a> Input<'a> {
         Err(Damaged("an integer is longer than 10 bytes"))
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32> {
+    pub(crate) fn u32(&mut self) -> Result<u32> {
         u32::try_from(self.u64()?).map_err(|_| Damaged("an integer is above 32 bits"))
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64> {
+    pub(crate) fn i64(&mut self) -> Result<i64> {
         let n = self.u64()?;
         Ok((n >> 1) as i64 ^ -((n & 1) as i64))
     }
 
     /// A length, then where that many bytes lie.
-    pub(super) fn span(&mut self) -> Result<(usize, usize)> {
+    pub(crate) fn span(&mut self) -> Result<(usize, usize)> {
         let length = usize::try_from(self.u64()?).map_err(|_| Damaged("a length is above the address space"))?;
         if length > self.end.saturating_sub(self.at) {
             return Err(Damaged("a length reaches over the end"));
@@ -82,12 +82,12 @@ impl<'a> Input<'a> {
     }
 
     /// How many bytes are left.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.end.saturating_sub(self.at)
     }
 
     /// The next `length` bytes.
-    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         if length > self.left() {
             return Err(Damaged("it ends too early"));
         }
@@ -97,13 +97,13 @@ impl<'a> Input<'a> {
     }
 
     /// [`Self::take`] as a slice that shares the memory.
-    pub(super) fn take_bytes(&mut self, length: usize) -> Result<Bytes> {
+    pub(crate) fn take_bytes(&mut self, length: usize) -> Result<Bytes> {
         let from = self.at;
         self.take(length)?;
         Ok(self.bytes.slice(from..self.at))
     }
 
-    pub(super) fn slice(&mut self) -> Result<Bytes> {
+    pub(crate) fn slice(&mut self) -> Result<Bytes> {
         let (from, to) = self.span()?;
         Ok(self.bytes.slice(from..to))
     }
