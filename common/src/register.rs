@@ -82,6 +82,15 @@ impl Register {
         Err(Error::unavailable(format!("register '{}' changes faster than it can be read", self.prefix)))
     }
 
+    /// The owner number and the content of a version's stored bytes.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming what does not fit.
+    pub fn decode(bytes: &[u8]) -> Result<(u64, Bytes)> {
+        let stored: Stored = envelope::decode(MAGIC, FORMAT, bytes)?;
+        Ok((stored.epoch, stored.content.into()))
+    }
+
     /// Version `number`, `None` if it does not exist (any more).
     ///
     /// # Errors

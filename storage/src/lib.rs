@@ -18,6 +18,10 @@ mod engine;
 mod event_time;
 mod failpoints;
 pub mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod inspect;
 mod log;
 mod manifest;
 mod memtable;

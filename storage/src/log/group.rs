@@ -39,14 +39,24 @@ pub(super) fn segment_header(log: LogName, number: u64) -> Result<Vec<u8>> {
     envelope::encode(SEGMENT_MAGIC, SEGMENT_FORMAT, &SegmentHeader { log, number })
 }
 
-/// Checks a segment's header and gives its length.
-pub(super) fn check_segment_header(bytes: &[u8], log: LogName, number: u64) -> Result<usize> {
+/// Which segment `bytes` begin, and how long its header is.
+pub(super) fn read_segment_header(bytes: &[u8]) -> Result<(LogName, u64, usize)> {
     let (version, payload, length) = envelope::open(SEGMENT_MAGIC, bytes)?;
     if version != SEGMENT_FORMAT {
         return Err(Error::corrupt(format!("segment header: format version {version}, this build reads {SEGMENT_FORMAT}")));
     }
     let found: SegmentHeader = envelope::decode_payload(SEGMENT_MAGIC, payload)?;
-    if found == (SegmentHeader { log, number }) { Ok(length) } else { Err(Error::corrupt(format!("segment header: it says {found:?}"))) }
+    Ok((found.log, found.number, length))
+}
+
+/// Checks a segment's header and gives its length.
+pub(super) fn check_segment_header(bytes: &[u8], log: LogName, number: u64) -> Result<usize> {
+    let (found, found_number, length) = read_segment_header(bytes)?;
+    if (found, found_number) == (log, number) {
+        Ok(length)
+    } else {
+        Err(Error::corrupt(format!("segment header: it says that it is segment {found_number} of {found:?}")))
+    }
 }
 
 /// A verified group header.

@@ -15,6 +15,7 @@ mod object;
 mod reader;
 mod scan;
 mod segments;
+mod survey;
 
 pub(crate) use batch::EncodedRecords;
 pub(crate) use disk::{DiskLog, DiskLogConfig};
@@ -25,6 +26,7 @@ pub use object::fence_log;
 pub(crate) use object::{ObjectLog, remove_objects};
 pub(crate) use reader::{LogReader, RecordStream};
 pub(crate) use segments::{incarnations, log_exists, remove_log};
+pub use survey::{LogGroup, LogSegment, LogSegmentKind};
 
 use crate::format::LogName;
 use common::Result;

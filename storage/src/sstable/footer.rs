@@ -42,6 +42,13 @@ impl Footer {
         [self.range_deletes, self.partitions, self.filters, self.filter_index, self.top, self.dictionary, self.properties]
     }
 
+    /// The sections with their names.
+    pub(super) fn named(&self) -> [(&'static str, Place); SECTIONS] {
+        let names = ["range deletes", "index partitions", "filter partitions", "filter index", "top index", "dictionary", "properties"];
+        let places = self.sections();
+        std::array::from_fn(|i| (names[i], places[i]))
+    }
+
     pub(super) fn encode(&self) -> [u8; FOOTER_BYTES] {
         let mut out = [0; FOOTER_BYTES];
         for (place, at) in self.sections().iter().zip((0..).step_by(12)) {

@@ -13,7 +13,7 @@ pub(super) const PARTITION_ENTRIES: usize = 64;
 
 /// How a block holds its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum BlockKind {
+pub enum BlockKind {
     /// Column by column.
     Columnar,
     /// Cell by cell; a row may span several.
@@ -24,51 +24,61 @@ pub(crate) enum BlockKind {
 
 /// A block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct IndexEntry {
-    pub(crate) first_key: Bytes,
-    pub(crate) kind: BlockKind,
+pub struct IndexEntry {
+    /// Key of its first row.
+    pub first_key: Bytes,
+    /// How it holds its rows.
+    pub kind: BlockKind,
     /// Its first row began in the block before.
-    pub(crate) continues: bool,
-    pub(crate) offset: u64,
-    pub(crate) length: u32,
+    pub continues: bool,
+    /// In the object.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u32,
     /// Rows that begin in it or go on in it.
-    pub(crate) rows: u32,
+    pub rows: u32,
     /// Of its first row, among all rows with cells.
-    pub(crate) first_ordinal: u64,
-    pub(crate) bounds: Bounds,
+    pub first_ordinal: u64,
+    /// Of its cells or deletes.
+    pub bounds: Bounds,
     /// First and last column of a block of cells.
-    pub(crate) columns: Option<ColumnSpan>,
+    pub columns: Option<ColumnSpan>,
     /// Of the declared columns that have cells in a columnar block; others have none there.
-    pub(crate) values: Vec<ColumnBounds>,
+    pub values: Vec<ColumnBounds>,
 }
 
 /// From one column to another, both included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ColumnSpan {
-    pub(crate) first: (FamilyId, Bytes),
-    pub(crate) last: (FamilyId, Bytes),
+pub struct ColumnSpan {
+    /// Family and qualifier of the first.
+    pub first: (FamilyId, Bytes),
+    /// And of the last.
+    pub last: (FamilyId, Bytes),
 }
 
 /// What is known of a column's values in a block: of all versions in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ColumnBounds {
+pub struct ColumnBounds {
     /// The column's place in the dictionary.
-    pub(crate) place: u32,
+    pub place: u32,
     /// Rows without a cell of it.
-    pub(crate) nulls: u32,
-    pub(crate) values: ValueBounds,
+    pub nulls: u32,
+    /// Lowest and highest.
+    pub values: ValueBounds,
 }
 
 /// Lowest and highest value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum ValueBounds {
+pub enum ValueBounds {
     /// Some value is not of the declared type, or is to be combined with others.
     Unknown,
+    /// Integers.
     Int(i64, i64),
     /// In the total order of IEEE 754: −0 below 0, NaN at the ends.
     Float(f64, f64),
+    /// Booleans, false below true.
     Bool(bool, bool),
-    /// The first bytes, at most [`PREFIX_BYTES`], of the lowest and of the highest value: compare as many of a value.
+    /// The first bytes, at most 16, of the lowest and of the highest value: compare as many of a value.
     Prefix(Bytes, Bytes),
 }
 
@@ -95,10 +105,11 @@ pub(super) struct PartitionEntry {
 
 /// Lowest and highest of what it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// Cell timestamps; the lower is above the higher if there is no cell.
-    pub(crate) timestamps: (Micros, Micros),
-    pub(crate) seqs: (Seq, Seq),
+    pub timestamps: (Micros, Micros),
+    /// Of cells or deletes.
+    pub seqs: (Seq, Seq),
 }
 
 impl Bounds {

@@ -13,7 +13,7 @@ pub(super) const MAX_BLOCK_ROWS: usize = 1 << 16;
 
 /// What a column's values look like, from its declared type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// 8 bytes, ordered as big-endian signed integers.
     Int,
     /// 8 bytes, ordered as big-endian doubles.

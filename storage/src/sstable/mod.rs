@@ -28,6 +28,8 @@ mod samples;
 mod section;
 mod statistics;
 mod stripe;
+mod survey;
+mod tally;
 mod upload;
 mod writer;
 
@@ -37,12 +39,18 @@ mod tests;
 pub(crate) use block::columnar::{ColumnPage, ColumnarBlock, Overflow, OverflowCell, OverflowColumn, Values};
 pub(crate) use cache::BlockCache;
 pub(crate) use cursor::{BlockCursor, Skip, Window};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use encode::fuzz as fuzz_encoding;
 pub(crate) use filter::KeyHash;
-pub(crate) use index::{Bounds, IndexEntry, PREFIX_BYTES, ValueBounds};
-pub(crate) use layout::{Kind, Layout};
+pub(crate) use index::PREFIX_BYTES;
+pub use index::{BlockKind, Bounds, ColumnBounds, ColumnSpan, IndexEntry, ValueBounds};
+pub use layout::Kind;
+pub(crate) use layout::Layout;
 pub(crate) use properties::Dictionary;
+pub use properties::{ColumnStats, Properties};
 pub(crate) use range_deletes::RangeDelete;
 pub(crate) use reader::{Found, Meta, Reader, ReaderContext};
+pub use survey::Sstable;
 pub(crate) use writer::{Finished, Writer};
 
 /// Which of an SSTable's two sorted sequences.

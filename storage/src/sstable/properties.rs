@@ -18,33 +18,33 @@ pub(super) const MAX_COLUMNS: usize = 4096;
 
 /// Of one SSTable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Properties {
+pub struct Properties {
     /// Its own name: a misplaced object is noticed.
-    pub(crate) name: SstableName,
+    pub name: SstableName,
     /// Cells.
-    pub(crate) puts: u64,
+    pub puts: u64,
     /// Deletes, a row-range delete counted as one.
-    pub(crate) deletes: u64,
+    pub deletes: u64,
     /// Rows with cells.
-    pub(crate) rows: u64,
+    pub rows: u64,
     /// Bytes of keys, qualifiers and values before encoding.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// First and last row key with cells.
-    pub(crate) keys: Option<(Bytes, Bytes)>,
+    pub keys: Option<(Bytes, Bytes)>,
     /// First and last row key with deletes.
-    pub(crate) delete_keys: Option<(Bytes, Bytes)>,
+    pub delete_keys: Option<(Bytes, Bytes)>,
     /// A range that holds all row-range deletes.
-    pub(crate) range_deletes: Option<KeyRange>,
+    pub range_deletes: Option<KeyRange>,
     /// Lowest and highest seq.
-    pub(crate) seqs: (Seq, Seq),
+    pub seqs: (Seq, Seq),
     /// Lowest and highest seq of deletes of all kinds.
-    pub(crate) delete_seqs: Option<(Seq, Seq)>,
+    pub delete_seqs: Option<(Seq, Seq)>,
     /// Lowest and highest cell timestamp; the lower is above the higher if there is no cell.
-    pub(crate) timestamps: (Micros, Micros),
+    pub timestamps: (Micros, Micros),
     /// Lowest and highest event time, where rows have one.
-    pub(crate) event_times: Option<(Micros, Micros)>,
+    pub event_times: Option<(Micros, Micros)>,
     /// Families with cells, rising.
-    pub(crate) families: Vec<FamilyId>,
+    pub families: Vec<FamilyId>,
 }
 
 /// The columns of an SSTable, in the order of their first cells.
@@ -55,16 +55,19 @@ pub(crate) struct Dictionary {
     pub(crate) complete: bool,
 }
 
+/// A column of an SSTable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ColumnStats {
-    pub(crate) family: FamilyId,
-    pub(crate) qualifier: Bytes,
+pub struct ColumnStats {
+    /// Its family.
+    pub family: FamilyId,
+    /// Its stored qualifier.
+    pub qualifier: Bytes,
     /// What was declared of it; then the index has its bounds in every columnar block with a cell of it.
-    pub(crate) kind: Option<Kind>,
+    pub kind: Option<Kind>,
     /// Cells of it.
-    pub(crate) cells: u64,
+    pub cells: u64,
     /// Bytes of their values.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 impl Dictionary {

@@ -12,7 +12,7 @@ impl Reader {
     /// # Errors
     /// `Corrupt` naming object and offset, `NotFound`, `Unavailable`.
     pub(crate) async fn samples(&self) -> Result<Vec<(Bytes, u64)>> {
-        let index = self.whole_index().await?;
+        let index = self.whole_index(Section::Cells).await?;
         // The first block may begin before the range; what of it lies inside is not known, so it counts whole.
         let inside = |i: usize| {
             let begins_before_end = self.range().end.as_ref().is_none_or(|end| index[i].first_key < *end);
@@ -32,15 +32,16 @@ impl Reader {
         Ok(samples)
     }
 
-    async fn whole_index(&self) -> Result<Vec<IndexEntry>> {
+    /// All index entries of a section.
+    pub(super) async fn whole_index(&self, section: Section) -> Result<Vec<IndexEntry>> {
         let meta = self.meta().await?;
-        let mut index = Vec::with_capacity(meta.blocks(Section::Cells));
-        for n in 0..meta.top(Section::Cells).len() {
-            match self.partition_now(meta, Section::Cells, n) {
+        let mut index = Vec::with_capacity(meta.blocks(section));
+        for n in 0..meta.top(section).len() {
+            match self.partition_now(meta, section, n) {
                 Ok(partition) => index.extend(partition.iter().cloned()),
                 Err(_) => {
                     let mut held = Held::default();
-                    self.fetch(Need::Partition(Section::Cells, n), true, &mut held).await?;
+                    self.fetch(Need::Partition(section, n), true, &mut held).await?;
                     index.extend(held.partitions.iter().flat_map(|(_, _, partition)| partition.iter().cloned()));
                 }
             }

@@ -13,6 +13,7 @@ mod golden;
 mod harness;
 mod log;
 mod model;
+mod mutated;
 mod range_deletes;
 mod reads;
 mod recovery;

@@ -42,16 +42,29 @@ impl ObjectHeader {
         envelope::encode(MAGIC, FORMAT, self)
     }
 
+    /// Whether `bytes` mean to be an object of a log.
+    pub(crate) fn begins(bytes: &[u8]) -> bool {
+        bytes.starts_with(&MAGIC)
+    }
+
+    /// The header at the start of an object, and how long it is.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn read(bytes: &[u8]) -> Result<(Self, usize)> {
+        let (version, payload, length) = envelope::open(MAGIC, bytes)?;
+        if version != FORMAT {
+            return Err(Error::corrupt(format!("log object: format version {version}, this build reads {FORMAT}")));
+        }
+        Ok((envelope::decode_payload(MAGIC, payload)?, length))
+    }
+
     /// The header at the start of object `number`.
     ///
     /// # Errors
     /// `Corrupt`, naming what does not fit.
     pub(crate) fn decode(bytes: &[u8], log: LogName, number: u64) -> Result<Self> {
-        let (version, payload, _) = envelope::open(MAGIC, bytes)?;
-        if version != FORMAT {
-            return Err(Error::corrupt(format!("log object: format version {version}, this build reads {FORMAT}")));
-        }
-        let header: Self = envelope::decode_payload(MAGIC, payload)?;
+        let (header, _) = Self::read(bytes)?;
         let right = (header.log, header.number) == (log, number);
         if right { Ok(header) } else { Err(Error::corrupt(format!("log object: it says {header:?}"))) }
     }

@@ -36,3 +36,16 @@ pub(super) const MAX_KEYS_BYTES: usize = 64 << 20;
 fn check_count(count: usize) -> Result<()> {
     if count <= MAX_VALUES { Ok(()) } else { Err(Damaged("more values than a page may hold")) }
 }
+
+/// Decodes `bytes` with one of the decoders.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(which: u8, count: usize, bytes: &::bytes::Bytes) {
+    let input = &mut crate::codec::Input::new(bytes, 0, bytes.len());
+    match which % 5 {
+        0 => drop(decode_ints(input, count)),
+        1 => drop(decode_bytes(input, count)),
+        2 => drop(decode_keys(input, count)),
+        3 => drop(decode_bools(input, count)),
+        _ => drop(decode_presence(input, count)),
+    }
+}

@@ -23,7 +23,7 @@ pub(crate) struct Meta {
     pub(crate) properties: Properties,
     pub(in crate::sstable) filter: FilterIndex,
     top: TopIndex,
-    pub(super) footer: Footer,
+    pub(in crate::sstable) footer: Footer,
 }
 
 impl Meta {

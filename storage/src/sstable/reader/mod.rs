@@ -137,7 +137,6 @@ impl Reader {
     }
 
     /// A reader of an object of which nothing is known but its size.
-    #[cfg(test)]
     pub(crate) fn of_object(context: ReaderContext, name: crate::format::SstableName, size: u64) -> Self {
         let all = Some((bytes::Bytes::new(), bytes::Bytes::from_static(&[0xFF; 64])));
         let entry = SstableRef {
