@@ -185,3 +185,36 @@ fn what_needs_no_cluster_fails_without_one() {
     run(&["gateway", "--config", &config.display().to_string()]).fails_with(&["gateway.yaml", "master"]);
     run(&["nonsense"]).fails_with(&["nonsense"]);
 }
+
+#[test]
+fn a_damaged_object_is_told_by_its_offset() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../storage/testdata");
+    let cases: [(&str, &str, &[&str]); 4] = [
+        ("sstable", "sstable-v2", &["tablets/9/sst/", "21 rows", "cell"]),
+        ("manifest", "manifest-v2", &["9 of table 5", "tablets/9/sst/"]),
+        ("log", "log-segment-v2", &["9 records in 1 group commit", "write of 1 row"]),
+        ("log", "log-object-v1", &["object, put", "3 records"]),
+    ];
+    for (kind, name, words) in cases {
+        let whole = fs::read(data.join(name)).unwrap();
+        let copy = dir.path().join(name);
+        let run = || Finished::of(support::stele().args(["inspect", kind, "--all"]).arg(&copy));
+        fs::write(&copy, &whole).unwrap();
+        let out = run().ok();
+        assert!(words.iter().all(|word| out.contains(word)), "{out}");
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 4;
+        fs::write(&copy, flipped).unwrap();
+        run().fails_with(&[name, "at offset"]);
+        // A segment that is cut has a torn tail: it is printed, and told.
+        fs::write(&copy, &whole[..whole.len() - 1]).unwrap();
+        let torn = run();
+        torn.fails_with(&[name, "at offset"]);
+        assert_eq!(torn.out.contains("9 records"), name == "log-segment-v2", "{}", torn.out);
+        run().fails_with(if kind == "log" && name == "log-segment-v2" { &["torn tail"] } else { &["damaged"] });
+    }
+    let run = |arguments: &[&str]| Finished::of(support::stele().args(arguments));
+    run(&["inspect", "log", "/no/such/file"]).fails_with(&["/no/such/file"]);
+    run(&["inspect", "sstable", &data.join("manifest-v2").display().to_string()]).fails_with(&["at offset", "no SSTable"]);
+}

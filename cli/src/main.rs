@@ -1,12 +1,14 @@
 //! `stele`: runs Stele, and talks to it.
 //!
-//! Modules import one way: `print`, `client`, `logging` → `role`, `sql`, `table`, `rows` → `ingest`, `project` →
-//! `derived` → `demo`. Everything but the roles goes over REST, as any other client would.
+//! Modules import one way: `print`, `client`, `logging` → `role`, `sql`, `table`, `rows`, `inspect` → `ingest`, `project` →
+//! `derived` → `demo`. Everything but the
+//! roles and `inspect` goes over REST, as any other client would.
 
 mod client;
 mod demo;
 mod derived;
 mod ingest;
+mod inspect;
 mod logging;
 mod print;
 mod project;
@@ -49,6 +51,9 @@ enum Command {
     Ingest(ingest::IngestArgs),
     /// Run a query.
     Sql(sql::SqlArgs),
+    /// Verify a stored object, and say what it holds.
+    #[command(subcommand)]
+    Inspect(inspect::InspectCommand),
     /// Validate, apply and follow derived tables.
     #[command(subcommand)]
     Derived(derived::DerivedCommand),
@@ -79,6 +84,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Rows(command) => rows::run(command).await,
         Command::Ingest(args) => ingest::run(args).await,
         Command::Sql(args) => sql::run(args).await,
+        Command::Inspect(command) => inspect::run(command).await,
         Command::Derived(command) => derived::run(command).await,
     }
 }
