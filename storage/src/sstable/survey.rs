@@ -220,9 +220,11 @@ mod tests {
         ([&GOLDEN[..at as usize], &section, &footer.encode()].concat().into(), at)
     }
 
+    type Change = fn(&mut Properties);
+
     #[tokio::test]
     async fn properties_that_say_something_else_are_damage() {
-        let changes: [(&str, fn(&mut Properties)); 6] = [
+        let changes: [(&str, Change); 6] = [
             ("rows", |p| p.rows += 1),
             ("puts", |p| p.puts -= 1),
             ("deletes", |p| p.deletes += 1),
