@@ -16,8 +16,10 @@ use object_store::ObjectStoreExt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Ranges less than this apart are read in one request.
+/// Ranges less than this apart may be read in one request.
 const MAX_GAP: u64 = 1 << 20;
+/// Ranges less than this apart always are.
+const SMALL_GAP: u64 = 32 << 10;
 /// Bytes of such a request at most, unless one range alone is larger.
 const MAX_REQUEST: u64 = 8 << 20;
 
@@ -40,13 +42,19 @@ impl Reader {
     /// Reads rising ranges, neighbouring ones in one request.
     async fn get_joined(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let mut joined: Vec<(Range<u64>, usize)> = Vec::new();
+        // Bytes that are asked for in the last of them.
+        let mut wanted = 0;
         for range in ranges {
             match joined.last_mut() {
-                Some((last, count)) if range.start < last.end + MAX_GAP && range.end - last.start <= MAX_REQUEST => {
+                Some((last, count)) if is_near(last, wanted, range) && range.end - last.start <= MAX_REQUEST => {
                     last.end = last.end.max(range.end);
                     *count += 1;
+                    wanted += range.end - range.start;
                 }
-                _ => joined.push((range.clone(), 1)),
+                _ => {
+                    joined.push((range.clone(), 1));
+                    wanted = range.end - range.start;
+                }
             }
         }
         let read = try_join_all(joined.iter().map(|(range, _)| self.get(range.clone()))).await?;
@@ -156,4 +164,11 @@ impl Reader {
         }
         Ok(out)
     }
+}
+
+/// Whether a range is read together with those before it. What lies between is thrown away, so it must not outweigh what is
+/// wanted: two columns of one block can lie megabytes apart, and each block would read them all.
+fn is_near(before: &Range<u64>, wanted: u64, range: &Range<u64>) -> bool {
+    let gap = range.start.saturating_sub(before.end);
+    gap < SMALL_GAP || (gap < MAX_GAP && gap <= wanted + (range.end - range.start))
 }
