@@ -8,8 +8,6 @@
 //! Modules import one way: `bytes` → `encode`, `page` → `block` → `stripe`, `section` → `writer`, and `block`, `cache` →
 //! `reader` → `cursor`; a lookup of a row that may span blocks is a cursor's.
 
-#![allow(dead_code, unused_imports, reason = "scans into Arrow, range deletes and inspection are about to use the rest")]
-
 pub(crate) mod block;
 mod cache;
 mod cursor;

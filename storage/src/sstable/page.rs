@@ -91,11 +91,6 @@ pub(super) struct RawPage {
 }
 
 impl RawPage {
-    #[cfg(test)]
-    pub(super) fn empty() -> Self {
-        Self { head: PageHead::pack(&[], &mut Vec::new()), stored: Bytes::new() }
-    }
-
     pub(super) fn open(&self) -> Result<Bytes> {
         self.head.unpack(&self.stored)
     }

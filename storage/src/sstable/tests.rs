@@ -318,7 +318,7 @@ async fn blocks_say_what_values_they_hold() {
     assert_eq!((window.rows, window.block.rows()), (0..40, 40));
     cursor.skip(40);
     assert!(cursor.window().await.unwrap().is_none());
-    let dictionary = reader.dictionary().await.unwrap();
+    let dictionary = &reader.meta().await.unwrap().dictionary;
     let of = |n: u8| {
         let (family, qualifier) = column(n);
         let place = dictionary.place(family, &qualifier).unwrap();

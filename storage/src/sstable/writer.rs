@@ -19,7 +19,6 @@ use common::envelope::{self, Magic};
 use common::ids::Seq;
 use common::key::KeyRange;
 use common::store::SharedStore;
-use common::time::Micros;
 use common::{Error, Result};
 use serde::Serialize;
 use std::ops::Range;
@@ -115,12 +114,6 @@ impl Writer {
         self.properties.deletes += 1;
         self.properties.bytes += RangeDelete::weight(&range) as u64;
         self.range_deletes.push(RangeDelete { range, seq });
-    }
-
-    /// Notes the event time of a row that was added.
-    pub(crate) fn note_event_time(&mut self, t: Micros) {
-        let (first, last) = self.properties.event_times.get_or_insert((t, t));
-        (*first, *last) = ((*first).min(t), (*last).max(t));
     }
 
     /// A row too large for a columnar block.

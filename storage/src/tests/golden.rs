@@ -210,6 +210,6 @@ async fn an_sstable_of_another_version_is_refused_by_its_number() {
     let size = bytes.len() as u64;
     store.put(&crate::format::names::sstable(&name), bytes.into()).await.unwrap();
     let context = ReaderContext { store, cache: Arc::new(BlockCache::new(1 << 20, 4096)), metrics: Arc::default() };
-    let e = Reader::of_object(context, name, size).dictionary().await.unwrap_err();
+    let e = Reader::of_object(context, name, size).meta().await.unwrap_err();
     assert!(e.message.contains("version 1") && e.message.contains("reads 2"), "{e}");
 }

@@ -143,39 +143,7 @@ pub(crate) enum OverflowColumn {
     Named(u32),
 }
 
-/// What a block is made of that was not read from an object.
-#[cfg(test)]
-pub(crate) struct Parts {
-    pub(crate) keys: Keys,
-    pub(crate) timestamps: Vec<i64>,
-    pub(crate) seqs: Vec<u64>,
-    /// With their places, in the order of family and qualifier.
-    pub(crate) columns: Vec<(u32, ColumnPage)>,
-    pub(crate) overflow: Option<Overflow>,
-}
-
 impl ColumnarBlock {
-    /// A block of these parts, for tests.
-    #[cfg(test)]
-    pub(crate) fn of(parts: Parts) -> Self {
-        let object = Object { path: object_store::path::Path::from("test"), metrics: Arc::default() };
-        let column = |(place, page): (u32, ColumnPage)| ColumnSlot {
-            info: ColumnInfo { place, dense: page.present.is_none(), exceptions: !page.exceptions.rows.is_empty() },
-            pages: Pages::Narrow { raw: RawPage::empty(), decoded: OnceLock::from(Arc::new(page)) },
-        };
-        Self {
-            object: Arc::new(object),
-            offset: 0,
-            first_ordinal: 0,
-            keys: parts.keys,
-            timestamps: parts.timestamps.into(),
-            seqs: parts.seqs.into(),
-            columns: parts.columns.into_iter().map(column).collect(),
-            overflow: parts.overflow.map(|o| OverflowSlot { raw: RawPage::empty(), decoded: OnceLock::from(o) }),
-            weight: 0,
-        }
-    }
-
     pub(crate) fn rows(&self) -> usize {
         self.timestamps.len()
     }
@@ -185,21 +153,12 @@ impl ColumnarBlock {
         self.first_ordinal
     }
 
-    /// Where the block begins in its object: the name of the block.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     pub(crate) fn key(&self, row: usize) -> &[u8] {
         self.keys.get(row)
     }
 
     pub(crate) fn key_bytes(&self, row: usize) -> Bytes {
         self.keys.get_bytes(row)
-    }
-
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.keys
     }
 
     /// The first row with a key at or above `key`; the number of rows if there is none.
@@ -224,11 +183,6 @@ impl ColumnarBlock {
 
     fn slot(&self, place: u32) -> Option<&ColumnSlot> {
         self.columns.iter().find(|slot| slot.info.place == place)
-    }
-
-    /// What is known of a column beforehand; `None` if no row has a cell of it, the overflow apart.
-    pub(crate) fn info(&self, place: u32) -> Option<ColumnInfo> {
-        self.slot(place).map(|slot| slot.info)
     }
 
     /// A column's page; `None` if it has none here: it is absent, in the overflow only, or [wide](Self::wide).

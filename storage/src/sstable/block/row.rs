@@ -71,11 +71,6 @@ impl WidePages {
         self.0.get(slot).and_then(|pages| pages.get(page)).is_some_and(Option::is_some)
     }
 
-    /// All pages of a slot, if they are there.
-    pub(in crate::sstable) fn of_slot(&self, slot: usize) -> Option<Vec<&Arc<ColumnPage>>> {
-        self.0.get(slot)?.iter().map(Option::as_ref).collect()
-    }
-
     fn page(&self, slot: usize, wide: &[WidePage], row: usize) -> Option<(&ColumnPage, usize)> {
         let at = page_of(wide, row);
         let page = self.0.get(slot)?.get(at)?.as_ref()?;

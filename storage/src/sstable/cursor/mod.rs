@@ -140,18 +140,6 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
         }
     }
 
-    /// The next row if it can be given without a read: `None` if it cannot.
-    ///
-    /// # Errors
-    /// `Corrupt` naming object and offset.
-    pub(crate) fn next_now(&mut self) -> Result<Option<Option<RawRow>>> {
-        match self.advance() {
-            Ok(row) => Ok(Some(row)),
-            Err(Stop::Failed(e)) => Err(e),
-            Err(Stop::Need(_)) => Ok(None),
-        }
-    }
-
     fn advance(&mut self) -> Step<Option<RawRow>> {
         loop {
             match self.turn()? {

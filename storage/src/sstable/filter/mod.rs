@@ -8,7 +8,7 @@ mod builder;
 mod index;
 mod partition;
 
-pub(super) use builder::{Built, FilterBuilder};
+pub(super) use builder::FilterBuilder;
 pub(super) use index::{Ask, FILTER_INDEX_MAGIC, FilterIndex, FilterPlace};
 pub(super) use partition::FilterPartition;
 

@@ -1,3 +1,4 @@
+use super::builder::Built;
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;

@@ -34,15 +34,6 @@ enum Way {
 }
 
 impl Reader {
-    /// Whether a row of this key may have cells or deletes of its own here, by the manifest alone.
-    pub(crate) fn may_have(&self, key: &[u8], scan: &Scan) -> bool {
-        let e = &self.entry;
-        let inside =
-            |keys: &Option<(Bytes, Bytes)>| keys.as_ref().is_some_and(|(first, last)| first.as_ref() <= key && key <= last.as_ref());
-        let by_seq = e.seqs.0 > scan.at || e.seqs.1 <= scan.above;
-        !by_seq && e.range.contains(key) && (inside(&e.keys) || inside(&e.delete_keys))
-    }
-
     /// A row's cells and deletes, if they are in memory. Without its key. The scan's ranges do not count;
     /// row-range deletes are not given.
     ///

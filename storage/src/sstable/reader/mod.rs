@@ -13,7 +13,6 @@ use super::cache::{BlockCache, Cached};
 use super::filter::{Ask, FilterPartition, KeyHash};
 use super::index::IndexEntry;
 use super::object::Object;
-use super::properties::Dictionary;
 use super::range_deletes::RangeDelete;
 use crate::format::{SstableRef, names};
 use crate::metrics::Metrics;
@@ -105,14 +104,6 @@ impl Reader {
     /// The part of it that counts.
     pub(crate) fn range(&self) -> &KeyRange {
         &self.entry.range
-    }
-
-    /// Its columns.
-    ///
-    /// # Errors
-    /// `Corrupt` naming object and offset, `NotFound`, `Unavailable`.
-    pub(crate) async fn dictionary(&self) -> Result<&Dictionary> {
-        Ok(&self.meta().await?.dictionary)
     }
 
     pub(crate) fn has_range_deletes(&self) -> bool {
