@@ -69,7 +69,6 @@ impl<T: Ord> Condition<T> {
         }
     }
 
-    #[allow(dead_code)]
     /// Whether some value of `[lowest, highest]`, given by their orders, may pass.
     pub(super) fn may_pass(&self, lowest: impl Fn(&T) -> Ordering, highest: impl Fn(&T) -> Ordering) -> bool {
         let inside = |v: &T| lowest(v) != Ordering::Greater && highest(v) != Ordering::Less;
@@ -86,7 +85,6 @@ impl<T: Ord> Condition<T> {
 }
 
 impl<T: Ord + Copy> Condition<T> {
-    #[allow(dead_code)]
     /// Which of `len` values pass.
     pub(super) fn mask(&self, len: usize, value: impl Fn(usize) -> T) -> BooleanBuffer {
         match self {
