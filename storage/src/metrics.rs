@@ -10,7 +10,7 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)*
         }
 
-        /// The engine's counters at one moment; all but grow from the engine's start.
+        /// The engine's counters at one moment; all grow from the engine's start on, but for bytes that are held now.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct MetricsSnapshot {
             $($(#[$doc])* pub $name: u64,)*
@@ -53,10 +53,22 @@ counters! {
     store_deletes,
     /// Requests to the object store that list.
     store_lists,
-    /// Blocks found in the cache.
+    /// Blocks, and pages of wide columns, found in memory.
     cache_hits,
-    /// Blocks read from the object store.
+    /// Blocks, and pages of wide columns, that were not in memory.
     cache_misses,
+    /// Index partitions found in memory.
+    cache_index_hits,
+    /// Index partitions that were not in memory.
+    cache_index_misses,
+    /// Filter partitions found in memory.
+    cache_filter_hits,
+    /// Filter partitions that were not in memory.
+    cache_filter_misses,
+    /// Bytes of blocks, pages and partitions in memory now, about.
+    cache_bytes,
+    /// Of these, bytes of partitions of index and filters, which blocks and pages never displace.
+    cache_partition_bytes,
     /// Blocks that scans left out for what is known of their values.
     blocks_skipped,
     /// Memtables flushed.
@@ -99,13 +111,18 @@ impl MetricsSnapshot {
     }
 }
 
-/// A number that only grows.
+/// A number that only grows, or one that is held now.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// For what is held now.
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

@@ -184,7 +184,10 @@ impl Engine {
     /// The counters now.
     #[must_use]
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.shared.metrics.snapshot()
+        let (metrics, cache) = (&self.shared.metrics, &self.shared.reader.cache);
+        metrics.cache_bytes.set(cache.bytes());
+        metrics.cache_partition_bytes.set(cache.partition_bytes());
+        metrics.snapshot()
     }
 }
 

@@ -67,6 +67,12 @@ impl World {
 
     /// The next life of the server.
     pub(super) async fn engine(&mut self) -> Arc<Engine> {
+        let config = self.config();
+        Engine::open(config).await.unwrap()
+    }
+
+    /// The settings of the server's next life.
+    pub(super) fn config(&mut self) -> EngineConfig {
         self.life += 1;
         let (server, incarnation) = (ServerId(1), Incarnation(self.life));
         let mut config = EngineConfig::new(server, incarnation, self.store.clone(), self.log_dir(), self.clock.clone());
@@ -76,7 +82,7 @@ impl World {
         config.memtable_bytes = 16 << 20;
         config.pins = self.pins.clone();
         (self.tune)(&mut config);
-        Engine::open(config).await.unwrap()
+        config
     }
 
     /// The epoch of the server's life.

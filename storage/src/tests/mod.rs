@@ -1,6 +1,7 @@
 //! Tests of the whole engine, each named after the rule that it keeps.
 
 mod arrow;
+mod cached;
 mod changes;
 mod clones;
 mod commit;

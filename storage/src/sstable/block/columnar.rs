@@ -9,6 +9,7 @@ use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use bytes::Bytes;
 use common::Result;
 use common::ids::FamilyId;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// See the module's page. Rows count from 0 within the block.
@@ -26,6 +27,8 @@ pub(crate) struct ColumnarBlock {
     pub(super) overflow: Option<OverflowSlot>,
     /// Bytes in memory once everything is decoded, wide pages apart.
     pub(super) weight: u64,
+    /// Some page of it did not decode.
+    pub(super) damaged: AtomicBool,
 }
 
 /// Sorted keys, one behind the other.
@@ -225,7 +228,13 @@ impl ColumnarBlock {
     }
 
     pub(in crate::sstable) fn damaged(&self, d: Damaged) -> common::Error {
+        self.damaged.store(true, Ordering::Relaxed);
         self.object.damaged(self.offset, d.0)
+    }
+
+    /// Whether some page turned out damaged when it was asked for.
+    pub(in crate::sstable) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     /// Bytes in memory once everything is decoded.

@@ -18,6 +18,7 @@ use super::columnar::{ColumnInfo, ColumnSlot, ColumnarBlock, Keys, OverflowSlot,
 use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::OffsetBuffer;
 use bytes::Bytes;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 pub(super) const HEADER_BYTES: usize = 8;
@@ -148,6 +149,7 @@ impl Parser<'_> {
             columns,
             overflow,
             weight,
+            damaged: AtomicBool::new(false),
         })
     }
 

@@ -23,3 +23,13 @@ pub(crate) enum Block {
     Columnar(Arc<ColumnarBlock>),
     Keyed(keyed::Block),
 }
+
+impl Block {
+    /// Whether something in it turned out damaged since it was read.
+    pub(in crate::sstable) fn is_damaged(&self) -> bool {
+        match self {
+            Self::Columnar(block) => block.is_damaged(),
+            Self::Keyed(_) => false,
+        }
+    }
+}

@@ -4,7 +4,7 @@ use super::{Need, Reader};
 use crate::sstable::Section;
 use crate::sstable::block::columnar::{ColumnPage, WidePage};
 use crate::sstable::block::{self, Block, column, keyed};
-use crate::sstable::cache::Cached;
+use crate::sstable::cache::{Partition, Rows};
 use crate::sstable::filter::FilterPartition;
 use crate::sstable::index::{BlockKind, IndexEntry, PARTITION_MAGIC};
 use crate::sstable::page::{self, RawPage};
@@ -96,7 +96,8 @@ impl Reader {
         let bytes = self.get(place.offset..place.offset.saturating_add(u64::from(place.length))).await?;
         let filter = FilterPartition::decode(&bytes).map_err(|e| self.damaged(place.offset, &e.message))?;
         let filter = Arc::new(filter);
-        self.keep(place.offset, Cached::Filter(filter.clone()));
+        self.context.metrics.cache_filter_misses.add(1);
+        self.keep_partition(place.offset, Partition::Filter(filter.clone()));
         Ok(filter)
     }
 
@@ -112,7 +113,8 @@ impl Reader {
             return Err(self.damaged(place.offset, "the index is out of order"));
         }
         let partition = Arc::new(entries);
-        self.keep(place.offset, Cached::Partition(partition.clone()));
+        self.context.metrics.cache_index_misses.add(1);
+        self.keep_partition(place.offset, Partition::Index(partition.clone()));
         Ok(partition)
     }
 
@@ -125,7 +127,7 @@ impl Reader {
         for (entry, bytes) in entries.iter().zip(&read) {
             let block = self.parse(entry, bytes)?;
             if fill {
-                self.keep(entry.offset, Cached::Block(block.clone()));
+                self.keep_rows(entry.offset, Rows::Block(block.clone()));
             }
             blocks.push(block);
         }
@@ -158,7 +160,7 @@ impl Reader {
             let raw = RawPage { head: page.head, stored };
             let decoded = Arc::new(column::decode(&raw, page.rows).map_err(|d| self.damaged(page.offset, d.0))?);
             if fill {
-                self.keep(page.offset, Cached::Page(decoded.clone()));
+                self.keep_rows(page.offset, Rows::Page(decoded.clone()));
             }
             out.push((page.offset, decoded));
         }

@@ -34,6 +34,12 @@ impl Meta {
         }
     }
 
+    /// Where the partitions of index and filter begin.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = u64> {
+        let index = self.top.cells.iter().chain(&self.top.deletes).map(|p| p.offset);
+        index.chain(self.filter.partitions.iter().map(|p| p.offset))
+    }
+
     /// The number of blocks.
     pub(in crate::sstable) fn blocks(&self, section: Section) -> usize {
         let top = self.top(section);

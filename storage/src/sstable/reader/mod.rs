@@ -9,7 +9,7 @@ mod wide;
 use super::Section;
 use super::block::Block;
 use super::block::columnar::ColumnPage;
-use super::cache::{BlockCache, Cached};
+use super::cache::{BlockCache, Partition, Rows};
 use super::filter::{Ask, FilterPartition, KeyHash};
 use super::index::IndexEntry;
 use super::object::Object;
@@ -49,6 +49,14 @@ pub(crate) struct Reader {
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Reader({})", self.object.path)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(meta) = self.meta.get() {
+            self.context.cache.forget_partitions(meta.partitions().map(|offset| (self.number, offset)));
+        }
     }
 }
 
@@ -155,33 +163,40 @@ impl Reader {
         self.meta.get().ok_or(Stop::Need(Need::Meta))
     }
 
-    fn cached(&self, offset: u64) -> Option<Cached> {
-        self.context.cache.get((self.number, offset))
+    fn keep_rows(&self, offset: u64, rows: Rows) {
+        self.context.cache.keep_rows((self.number, offset), rows);
     }
 
-    fn keep(&self, offset: u64, cached: Cached) {
-        self.context.cache.insert((self.number, offset), cached);
+    fn keep_partition(&self, offset: u64, partition: Partition) {
+        self.context.cache.keep_partition((self.number, offset), partition);
     }
 
     pub(super) fn partition_now(&self, meta: &Meta, section: Section, n: usize) -> Step<Arc<Vec<IndexEntry>>> {
         let offset = meta.top(section).get(n).map(|p| p.offset);
-        match offset.and_then(|offset| self.cached(offset)) {
-            Some(Cached::Partition(partition)) => Ok(partition),
+        match offset.and_then(|offset| self.context.cache.partition((self.number, offset))) {
+            Some(Partition::Index(partition)) => {
+                self.context.metrics.cache_index_hits.add(1);
+                Ok(partition)
+            }
             _ => Err(Stop::Need(Need::Partition(section, n))),
         }
     }
 
     fn filter_now(&self, meta: &Meta, n: usize) -> Step<Arc<FilterPartition>> {
         let offset = meta.filter.partitions.get(n).map(|p| p.offset);
-        match offset.and_then(|offset| self.cached(offset)) {
-            Some(Cached::Filter(filter)) => Ok(filter),
+        match offset.and_then(|offset| self.context.cache.partition((self.number, offset))) {
+            Some(Partition::Filter(filter)) => {
+                self.context.metrics.cache_filter_hits.add(1);
+                Ok(filter)
+            }
             _ => Err(Stop::Need(Need::Filter(n))),
         }
     }
 
     pub(super) fn block_now(&self, entry: &IndexEntry) -> Option<Block> {
-        match self.cached(entry.offset) {
-            Some(Cached::Block(block)) => {
+        match self.context.cache.rows((self.number, entry.offset)) {
+            // What turned out damaged is read again: the store may have been right.
+            Some(Rows::Block(block)) if !block.is_damaged() => {
                 self.context.metrics.cache_hits.add(1);
                 Some(block)
             }
@@ -190,8 +205,8 @@ impl Reader {
     }
 
     pub(super) fn page_now(&self, offset: u64) -> Option<Arc<ColumnPage>> {
-        match self.cached(offset) {
-            Some(Cached::Page(page)) => {
+        match self.context.cache.rows((self.number, offset)) {
+            Some(Rows::Page(page)) => {
                 self.context.metrics.cache_hits.add(1);
                 Some(page)
             }
