@@ -14,6 +14,12 @@ pub fn manifest(bytes: &[u8]) {
     let _ = crate::format::Manifest::decode(bytes);
 }
 
+/// An SSTable: everything in it is read, and compared with what it says of itself.
+pub fn sstable(bytes: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let _ = runtime.map(|runtime| runtime.block_on(crate::inspect::Sstable::read(Bytes::copy_from_slice(bytes))));
+}
+
 /// The encodings of pages: which one u8, number of values u16.
 pub fn encoding(bytes: &[u8]) {
     if let Some((&[which, low, high], rest)) = bytes.split_first_chunk() {

@@ -1,14 +1,15 @@
 //! A process that dies at any ordering step: what it acknowledged is there after, never half a row, never resurrected.
 //!
 //! Each round is one folder and several lives. A life is a child process (this test binary again, told by its
-//! environment) that writes, deletes, flushes and compacts at random, tells on its standard output what it tries and
-//! what was acknowledged, and aborts at the n-th passage of one failpoint. After each life the parent opens the folder
-//! and compares.
+//! environment) that writes, writes on conditions, deletes rows and ranges, flushes and compacts at random, tells on its
+//! standard output what it tries and what was acknowledged, and aborts at the n-th passage of one failpoint. After each
+//! life the parent opens the folder and compares.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
 mod support;
 
+use common::conditional::{CellTest, CheckAndMutate, Predicate};
 use common::ids::{Epoch, Incarnation, Seq, ServerId, TabletId};
 use common::key::KeyRange;
 use common::row::{ReadSpec, Row};
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use storage::{Engine, EngineConfig, FAILPOINTS, LogConfig, ObjectLogSettings, Tablet, TabletOpen};
-use support::{KEYS, Known, delete, set, table};
+use support::{KEYS, Known, delete, key, set, table};
 
 const STEPS: usize = 400;
 /// Failpoints that only one of the logs passes.
@@ -97,7 +98,9 @@ async fn live(folder: &Path, life: u64, object_log: bool, mut random: StdRng) {
     let (_engine, tablet) = open(folder, life, object_log).await;
     for step in 0..STEPS as u64 {
         match random.random_range(0..100) {
-            0..70 => write(&tablet, &mut random, life * 1_000_000 + step * 10).await,
+            0..55 => write(&tablet, &mut random, life * 1_000_000 + step * 10).await,
+            55..65 => check_and_write(&tablet, &mut random, life * 1_000_000 + step * 10).await,
+            65..70 => delete_range(&tablet, &mut random).await,
             70..88 => {
                 let n = random.random_range(0..KEYS);
                 say(&format!("try {n} 0"));
@@ -115,6 +118,25 @@ async fn write(tablet: &Tablet, random: &mut StdRng, value: u64) {
     rows.iter().for_each(|(n, v)| say(&format!("try {n} {v}")));
     tablet.write(rows.iter().map(|(n, v)| set(*n, *v)).collect(), None).await.unwrap();
     rows.iter().for_each(|(n, v)| say(&format!("done {n} {v}")));
+}
+
+/// One value if the row is there, another if it is not.
+async fn check_and_write(tablet: &Tablet, random: &mut StdRng, value: u64) {
+    let n = random.random_range(0..KEYS);
+    let (then, otherwise) = (set(n, value).mutations, set(n, value + 1).mutations);
+    (value..value + 2).for_each(|v| say(&format!("try {n} {v}")));
+    let request = CheckAndMutate { key: key(n), predicate: Predicate::Cell(CellTest::exists()), then, otherwise };
+    let checked = tablet.check_and_mutate(request, None).await.unwrap();
+    say(&format!("done {n} {}", value + u64::from(!checked.matched)));
+}
+
+/// Of a few neighbouring keys.
+async fn delete_range(tablet: &Tablet, random: &mut StdRng) {
+    let from = random.random_range(0..KEYS);
+    let to = (from + random.random_range(1..8)).min(KEYS);
+    (from..to).for_each(|n| say(&format!("try {n} 0")));
+    tablet.delete_range(KeyRange::new(key(from), Some(key(to))), None).await.unwrap();
+    (from..to).for_each(|n| say(&format!("done {n} 0")));
 }
 
 /// Unbuffered: what was said before an abort is read.

@@ -4,6 +4,7 @@ use crate::fuzzing;
 use proptest::prelude::*;
 
 const LOG: &[u8] = include_bytes!("../../testdata/log-segment-v2");
+const SSTABLE: &[u8] = include_bytes!("../../testdata/sstable-v2");
 const MANIFEST: &[u8] = include_bytes!("../../testdata/manifest-v2");
 
 /// Bytes set, cut out and put in, each at a place of a file.
@@ -31,6 +32,7 @@ proptest! {
     fn changed_files_are_an_error_or_a_value(changes in changes()) {
         fuzzing::log(&changed(LOG, &changes));
         fuzzing::manifest(&changed(MANIFEST, &changes));
+        fuzzing::sstable(&changed(SSTABLE, &changes));
     }
 
     #[test]
