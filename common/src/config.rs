@@ -34,9 +34,32 @@ pub struct TabletServerConfig {
     /// Bytes that all memtables may hold together: more memory, fewer and larger SSTables.
     #[serde(default = "default_memtable_bytes")]
     pub memtable_bytes: usize,
+    /// Bytes of decoded blocks kept in memory: more memory, fewer reads from disk and object store.
+    #[serde(default = "default_cache_bytes")]
+    pub cache_bytes: u64,
+    /// Bytes under `data_dir` that keep what was read from the object store; 0 for none, else at least 64 MiB. Default:
+    /// 1 GiB, but none if the store is a folder, which is as near.
+    #[serde(default)]
+    pub disk_cache_bytes: Option<u64>,
+}
+
+const DEFAULT_DISK_CACHE_BYTES: u64 = 1 << 30;
+
+impl TabletServerConfig {
+    /// Bytes of the cache on disk; `None` for no such cache.
+    #[must_use]
+    pub fn disk_cache(&self) -> Option<u64> {
+        let is_remote = self.store.contains("://") && !self.store.starts_with("file://");
+        let default = if is_remote { DEFAULT_DISK_CACHE_BYTES } else { 0 };
+        Some(self.disk_cache_bytes.unwrap_or(default)).filter(|bytes| *bytes > 0)
+    }
 }
 
 fn default_memtable_bytes() -> usize {
+    256 << 20
+}
+
+fn default_cache_bytes() -> u64 {
     256 << 20
 }
 

@@ -28,6 +28,8 @@ pub struct EngineConfig {
     pub staged_bytes: usize,
     /// Bytes of decoded blocks kept in memory.
     pub cache_bytes: u64,
+    /// Where stored bytes are kept that memory has no room for. Default: nowhere.
+    pub disk_cache: Option<DiskCacheConfig>,
     /// Bytes at which a log segment on disk is closed and the next begun. More: fewer files, trimmed later.
     pub log_segment_bytes: u64,
     /// Bytes of log above which the tablets that hold its oldest part back are flushed, or copied to its end if they
@@ -103,6 +105,20 @@ impl Default for CompactionConfig {
     }
 }
 
+/// A cache on a local disk of what SSTables hold, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskCacheConfig {
+    /// A folder of its own. What is in it is lost when an engine opens it.
+    pub folder: PathBuf,
+    /// Bytes of disk, at least [`Self::MIN_BYTES`]. More: fewer reads from the object store.
+    pub bytes: u64,
+}
+
+impl DiskCacheConfig {
+    /// Fewer make no cache: it is written and emptied in large pieces.
+    pub const MIN_BYTES: u64 = 64 << 20;
+}
+
 /// Which log an engine writes.
 #[derive(Clone, Debug)]
 pub enum LogConfig {
@@ -165,6 +181,7 @@ impl EngineConfig {
             memtable_bytes: 256 << 20,
             staged_bytes: 1 << 30,
             cache_bytes: 256 << 20,
+            disk_cache: None,
             log_segment_bytes: 64 << 20,
             log_bytes: 256 << 20,
             log_segments: 600,

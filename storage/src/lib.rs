@@ -37,7 +37,7 @@ mod sync;
 mod tablet;
 
 pub use arrow::ScanSpec;
-pub use config::{CompactionConfig, EngineConfig, LogConfig, ObjectLogSettings};
+pub use config::{CompactionConfig, DiskCacheConfig, EngineConfig, LogConfig, ObjectLogSettings};
 pub use engine::Engine;
 pub use failpoints::FAILPOINTS;
 pub use log::fence_log;

@@ -69,6 +69,16 @@ counters! {
     cache_bytes,
     /// Of these, bytes of partitions of index and filters, which blocks and pages never displace.
     cache_partition_bytes,
+    /// Blocks, pages and partitions found in the disk cache.
+    disk_cache_hits,
+    /// Blocks, pages and partitions that were neither in memory nor in the disk cache, if there is one.
+    disk_cache_misses,
+    /// Bytes read from the disk cache.
+    disk_cache_bytes_read,
+    /// Bytes given to the disk cache; it may leave some out when they come too fast.
+    disk_cache_bytes_written,
+    /// Times that the disk cache did not answer, or with damaged bytes.
+    disk_cache_failures,
     /// Blocks that scans left out for what is known of their values.
     blocks_skipped,
     /// Memtables flushed.

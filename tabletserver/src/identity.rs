@@ -79,6 +79,12 @@ impl DataDir {
         Ok(identity)
     }
 
+    /// The folder of the server's disk cache.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.path.join("cache")
+    }
+
     /// The folder of the server's log.
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {

@@ -17,7 +17,7 @@ use object_store::path::Path;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Engine, EngineConfig};
+use storage::{DiskCacheConfig, Engine, EngineConfig};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -162,7 +162,9 @@ async fn open_engine(
     clock: &SharedClock,
 ) -> Result<Arc<Engine>> {
     let defaults = EngineConfig::new(who.server, who.incarnation, store, data.log_dir(), clock.clone());
-    Engine::open(EngineConfig { memtable_bytes: config.memtable_bytes, ..defaults }).await
+    let disk_cache = config.disk_cache().map(|bytes| DiskCacheConfig { folder: data.cache_dir(), bytes });
+    let (memtable_bytes, cache_bytes) = (config.memtable_bytes, config.cache_bytes);
+    Engine::open(EngineConfig { memtable_bytes, cache_bytes, disk_cache, ..defaults }).await
 }
 
 impl Parts {

@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// Bytes of all memtables: one process on a laptop.
 const MEMTABLE_BYTES: usize = 64 << 20;
+/// Bytes of decoded blocks in memory.
+const CACHE_BYTES: u64 = 256 << 20;
 /// RPC stays on this machine, on a free port.
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -38,6 +40,8 @@ impl Local {
             store,
             masters: masters.clone(),
             memtable_bytes: MEMTABLE_BYTES,
+            cache_bytes: CACHE_BYTES,
+            disk_cache_bytes: None,
         };
         let tabletserver = tabletserver::TabletServer::start(config, clock.clone()).await.context("the tablet server does not start")?;
 

@@ -51,6 +51,13 @@ pub struct TabletServerArgs {
     /// Bytes that all memtables may hold together.
     #[arg(long, env = "STELE_MEMTABLE_BYTES")]
     memtable_bytes: Option<usize>,
+    /// Bytes of decoded blocks kept in memory.
+    #[arg(long, env = "STELE_CACHE_BYTES")]
+    cache_bytes: Option<u64>,
+    /// Bytes of the data folder that keep what was read from the object store; 0 for none [default: 1 GiB, none if the
+    /// store is a folder].
+    #[arg(long, env = "STELE_DISK_CACHE_BYTES")]
+    disk_cache_bytes: Option<u64>,
 }
 
 /// Options of `stele gateway`.

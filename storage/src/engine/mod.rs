@@ -10,7 +10,7 @@ use crate::log::{DiskLog, DiskLogConfig, Log, ObjectLog};
 use crate::metrics::Metrics;
 use crate::procedures::Procedures;
 use crate::shared::{Budget, Shared};
-use crate::sstable::{BlockCache, ReaderContext};
+use crate::sstable::{BlockCache, DiskCache, ReaderContext};
 use crate::store::Counted;
 use crate::sync::lock;
 use crate::tablet::{self, Inner};
@@ -56,7 +56,11 @@ impl Engine {
         let config = EngineConfig { store: Counted::wrap(config.store.clone(), metrics.clone()), ..config };
         let name = LogName { server: config.server, incarnation: config.incarnation };
         let log = begin_log(&config, name, metrics.clone()).await?;
-        let cache = Arc::new(BlockCache::new(config.cache_bytes, config.block_bytes));
+        let disk = match &config.disk_cache {
+            Some(disk) => Some(DiskCache::open(disk, metrics.clone()).await?),
+            None => None,
+        };
+        let cache = Arc::new(BlockCache::new(config.cache_bytes, config.block_bytes).with_disk(disk));
         let (graveyard, dead) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             log,
@@ -142,6 +146,9 @@ impl Engine {
         self.shared.compactions.close();
         for inner in open_tablets(&self.tablets) {
             inner.stop().await;
+        }
+        if let Some(disk) = self.shared.reader.cache.disk() {
+            disk.close().await;
         }
         self.shared.log.close().await
     }

@@ -1,10 +1,11 @@
-//! What was read of SSTables, decoded, in memory: bounded by its bytes.
+//! What was read of SSTables: decoded in memory, bounded by its bytes, and behind it on a disk, as it is stored.
 //!
 //! What finds rows (partitions of index and filters) goes before rows (blocks and pages): it has a share of its own, half
 //! of the bytes at most, and rows have what it leaves. A partition thus goes only for other partitions.
 
 use super::block::Block;
 use super::block::columnar::{ColumnPage, Values};
+use super::disk_cache::DiskCache;
 use super::filter::FilterPartition;
 use super::index::IndexEntry;
 use crate::sync::lock;
@@ -94,6 +95,7 @@ pub(crate) struct BlockCache {
     partitions: Cache<CacheKey, Partition, Bytes>,
     /// Bytes that partitions had when rows were last told.
     told: Mutex<u64>,
+    disk: Option<DiskCache>,
 }
 
 impl BlockCache {
@@ -105,7 +107,17 @@ impl BlockCache {
             rows: Cache::with_weighter(items(block_bytes as u64), bytes, Bytes),
             partitions: Cache::with_weighter(items(PARTITION_BYTES), bytes / PARTITIONS_SHARE, Bytes),
             told: Mutex::new(0),
+            disk: None,
         }
+    }
+
+    /// With a disk behind it.
+    pub(crate) fn with_disk(self, disk: Option<DiskCache>) -> Self {
+        Self { disk, ..self }
+    }
+
+    pub(crate) fn disk(&self) -> Option<&DiskCache> {
+        self.disk.as_ref()
     }
 
     pub(super) fn rows(&self, key: CacheKey) -> Option<Rows> {

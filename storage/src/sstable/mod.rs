@@ -5,12 +5,13 @@
 //! range deletes · index partitions · filter partitions · filter index · top index · dictionary · properties · footer
 //! ```
 //!
-//! Modules import one way: `bytes` → `encode`, `page` → `block` → `stripe`, `section` → `writer`, and `block`, `cache` →
-//! `reader` → `cursor`; a lookup of a row that may span blocks is a cursor's.
+//! Modules import one way: `bytes` → `encode`, `page` → `block` → `stripe`, `section` → `writer`, and `block`, `disk_cache` →
+//! `cache` → `reader` → `cursor`; a lookup of a row that may span blocks is a cursor's.
 
 pub(crate) mod block;
 mod cache;
 mod cursor;
+mod disk_cache;
 mod encode;
 mod filter;
 mod footer;
@@ -37,6 +38,7 @@ mod tests;
 pub(crate) use block::columnar::{ColumnPage, ColumnarBlock, Overflow, OverflowCell, OverflowColumn, Values};
 pub(crate) use cache::BlockCache;
 pub(crate) use cursor::{BlockCursor, Skip, Window};
+pub(crate) use disk_cache::DiskCache;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use encode::fuzz as fuzz_encoding;
 pub(crate) use filter::KeyHash;

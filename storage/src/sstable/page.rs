@@ -45,11 +45,15 @@ impl PageHead {
         Self { codec, stored, length, crc: checksum(codec, length, &out[from..]) }
     }
 
+    /// Whether the page in `stored` is as it was written.
+    pub(super) fn verify(&self, stored: &Bytes) -> Result<()> {
+        let sound = stored.len() == self.stored as usize && checksum(self.codec, self.length, stored) == self.crc;
+        if sound { Ok(()) } else { Err(Damaged("a page's checksum does not match")) }
+    }
+
     /// The verified data of the page in `stored`.
     pub(super) fn unpack(&self, stored: &Bytes) -> Result<Bytes> {
-        if stored.len() != self.stored as usize || checksum(self.codec, self.length, stored) != self.crc {
-            return Err(Damaged("a page's checksum does not match"));
-        }
+        self.verify(stored)?;
         let length = self.length as usize;
         match self.codec {
             PLAIN if stored.len() == length => Ok(stored.clone()),

@@ -124,6 +124,8 @@ impl World {
             // The first one is nobody: a server tries all.
             masters: vec!["127.0.0.1:1".into(), self.address.clone()],
             memtable_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
+            disk_cache_bytes: None,
         }
     }
 

@@ -51,6 +51,8 @@ impl World {
             store,
             masters: masters.clone(),
             memtable_bytes: 16 << 20,
+            cache_bytes: 64 << 20,
+            disk_cache_bytes: None,
         };
         let tabletserver = tabletserver::TabletServer::start(config, clock.clone()).await.unwrap();
         let cluster = Cluster::connect(&masters, clock).await.unwrap();

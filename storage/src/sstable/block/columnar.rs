@@ -237,6 +237,19 @@ impl ColumnarBlock {
         self.damaged.load(Ordering::Relaxed)
     }
 
+    /// Verifies the pages that are in the block, decoded or not.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(in crate::sstable) fn verify(&self) -> Result<()> {
+        let narrow = self.columns.iter().filter_map(|slot| match &slot.pages {
+            Pages::Narrow { raw, .. } => Some(raw),
+            Pages::Wide(_) => None,
+        });
+        let mut all = narrow.chain(self.overflow.iter().map(|slot| &slot.raw));
+        all.try_for_each(|raw| raw.head.verify(&raw.stored)).map_err(|d| self.damaged(d))
+    }
+
     /// Bytes in memory once everything is decoded.
     pub(crate) fn weight(&self) -> u64 {
         self.weight

@@ -1,17 +1,18 @@
 //! Reads from the object store.
 
-use super::{Need, Reader};
+use super::{Meta, Need, Reader};
 use crate::sstable::Section;
 use crate::sstable::block::columnar::{ColumnPage, WidePage};
 use crate::sstable::block::{self, Block, column, keyed};
 use crate::sstable::cache::{Partition, Rows};
+use crate::sstable::disk_cache::DiskCache;
 use crate::sstable::filter::FilterPartition;
-use crate::sstable::index::{BlockKind, IndexEntry, PARTITION_MAGIC};
+use crate::sstable::index::{BlockKind, IndexEntry, PARTITION_MAGIC, PartitionEntry};
 use crate::sstable::page::{self, RawPage};
 use bytes::Bytes;
 use common::store::failed;
 use common::{Error, Result};
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use object_store::ObjectStoreExt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,6 +23,14 @@ const MAX_GAP: u64 = 1 << 20;
 const SMALL_GAP: u64 = 32 << 10;
 /// Bytes of such a request at most, unless one range alone is larger.
 const MAX_REQUEST: u64 = 8 << 20;
+
+/// When checksums of pages that may not be needed are verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    Now,
+    /// When they are decoded.
+    Later,
+}
 
 /// What was read for a step, kept until the step is taken: the cache may have lost it by then.
 #[derive(Debug, Default)]
@@ -72,6 +81,49 @@ impl Reader {
         Ok(out)
     }
 
+    /// Reads and decodes rising ranges, from the disk cache what it has of them. `fill`: what was not there stays there.
+    async fn load<T>(&self, ranges: &[Range<u64>], fill: bool, decode: impl Fn(usize, &Bytes, Check) -> Result<T>) -> Result<Vec<T>> {
+        let Some(disk) = self.context.cache.disk() else {
+            let read = self.get_joined(ranges).await?;
+            return read.iter().enumerate().map(|(i, stored)| decode(i, stored, Check::Later)).collect();
+        };
+        let mut found: Vec<Option<T>> = Vec::with_capacity(ranges.len());
+        for (i, stored) in join_all(ranges.iter().map(|range| disk.get(self.entry.name, range))).await.into_iter().enumerate() {
+            found.push(stored.and_then(|stored| self.undamaged(disk, &ranges[i], decode(i, &stored, Check::Now))));
+        }
+        let missing: Vec<usize> = (0..ranges.len()).filter(|i| found[*i].is_none()).collect();
+        let read = self.get_joined(&missing.iter().map(|i| ranges[*i].clone()).collect::<Vec<_>>()).await?;
+        for (i, stored) in missing.into_iter().zip(read) {
+            found[i] = Some(decode(i, &stored, if fill { Check::Now } else { Check::Later })?);
+            self.context.metrics.disk_cache_misses.add(1);
+            if fill {
+                disk.insert(self.entry.name, ranges[i].start, stored);
+            }
+        }
+        found.into_iter().collect::<Option<_>>().ok_or_else(|| Error::internal("a range was not read"))
+    }
+
+    fn undamaged<T>(&self, disk: &DiskCache, range: &Range<u64>, decoded: Result<T>) -> Option<T> {
+        match decoded {
+            Ok(decoded) => {
+                self.context.metrics.disk_cache_hits.add(1);
+                self.context.metrics.disk_cache_bytes_read.add(range.end - range.start);
+                Some(decoded)
+            }
+            // The store has it still.
+            Err(_) => {
+                disk.remove(self.entry.name, range.start);
+                None
+            }
+        }
+    }
+
+    async fn load_one<T>(&self, offset: u64, length: u32, decode: impl Fn(&Bytes) -> Result<T>) -> Result<T> {
+        let range = offset..offset.saturating_add(u64::from(length));
+        let mut loaded = self.load(std::slice::from_ref(&range), true, |_, stored, _| decode(stored)).await?;
+        loaded.pop().ok_or_else(|| Error::internal("a range was not read"))
+    }
+
     /// Reads what a step needs. `fill`: blocks stay in the cache.
     pub(in crate::sstable) async fn fetch(&self, need: Need, fill: bool, held: &mut Held) -> Result<()> {
         match need {
@@ -93,9 +145,8 @@ impl Reader {
     async fn load_filter(&self, n: usize) -> Result<Arc<FilterPartition>> {
         let place = self.meta().await?.filter.partitions.get(n).cloned();
         let place = place.ok_or_else(|| Error::internal("a filter partition that is not there"))?;
-        let bytes = self.get(place.offset..place.offset.saturating_add(u64::from(place.length))).await?;
-        let filter = FilterPartition::decode(&bytes).map_err(|e| self.damaged(place.offset, &e.message))?;
-        let filter = Arc::new(filter);
+        let decode = |stored: &Bytes| FilterPartition::decode(stored).map_err(|e| self.damaged(place.offset, &e.message));
+        let filter = Arc::new(self.load_one(place.offset, place.length, decode).await?);
         self.context.metrics.cache_filter_misses.add(1);
         self.keep_partition(place.offset, Partition::Filter(filter.clone()));
         Ok(filter)
@@ -104,37 +155,35 @@ impl Reader {
     async fn load_partition(&self, section: Section, n: usize) -> Result<Arc<Vec<IndexEntry>>> {
         let meta = self.meta().await?;
         let place = meta.top(section).get(n).ok_or_else(|| Error::internal("an index partition that is not there"))?;
-        let bytes = self.get(place.offset..place.offset.saturating_add(u64::from(place.length))).await?;
-        let entries: Vec<IndexEntry> = self.decode(place.offset, &bytes, PARTITION_MAGIC)?;
+        let partition = Arc::new(self.load_one(place.offset, place.length, |stored| self.index_partition(meta, place, stored)).await?);
+        self.context.metrics.cache_index_misses.add(1);
+        self.keep_partition(place.offset, Partition::Index(partition.clone()));
+        Ok(partition)
+    }
+
+    fn index_partition(&self, meta: &Meta, place: &PartitionEntry, stored: &Bytes) -> Result<Vec<IndexEntry>> {
+        let entries: Vec<IndexEntry> = self.decode(place.offset, stored, PARTITION_MAGIC)?;
         let ordered = entries.windows(2).all(|w| w[0].first_key <= w[1].first_key);
         let inside = |e: &IndexEntry| e.offset.checked_add(u64::from(e.length)).is_some_and(|end| end <= meta.footer.range_deletes.offset);
         let as_said = entries.len() == place.entries as usize && entries.first().is_some_and(|e| e.first_key == place.first_key);
         if !ordered || !as_said || !entries.iter().all(inside) {
             return Err(self.damaged(place.offset, "the index is out of order"));
         }
-        let partition = Arc::new(entries);
-        self.context.metrics.cache_index_misses.add(1);
-        self.keep_partition(place.offset, Partition::Index(partition.clone()));
-        Ok(partition)
+        Ok(entries)
     }
 
     /// Reads blocks at rising offsets.
     pub(in crate::sstable) async fn load_blocks(&self, entries: &[&IndexEntry], fill: bool) -> Result<Vec<Block>> {
         let ranges: Vec<_> = entries.iter().map(|e| e.offset..e.offset + u64::from(e.length)).collect();
-        let read = self.get_joined(&ranges).await?;
         self.context.metrics.cache_misses.add(entries.len() as u64);
-        let mut blocks = Vec::with_capacity(entries.len());
-        for (entry, bytes) in entries.iter().zip(&read) {
-            let block = self.parse(entry, bytes)?;
-            if fill {
-                self.keep_rows(entry.offset, Rows::Block(block.clone()));
-            }
-            blocks.push(block);
+        let blocks = self.load(&ranges, fill, |i, stored, check| self.parse(entries[i], stored, check)).await?;
+        for (entry, block) in entries.iter().zip(&blocks).filter(|_| fill) {
+            self.keep_rows(entry.offset, Rows::Block(block.clone()));
         }
         Ok(blocks)
     }
 
-    fn parse(&self, entry: &IndexEntry, bytes: &Bytes) -> Result<Block> {
+    fn parse(&self, entry: &IndexEntry, bytes: &Bytes, check: Check) -> Result<Block> {
         let parsed = match entry.kind {
             BlockKind::Columnar => block::parse(&self.object, entry.offset, bytes).map(|block| Block::Columnar(Arc::new(block))),
             BlockKind::Cells | BlockKind::Deletes => page::decode(bytes).and_then(keyed::Block::parse).map(Block::Keyed),
@@ -144,6 +193,7 @@ impl Reader {
             Block::Columnar(block) if block.rows() != entry.rows as usize || block.first_ordinal() != entry.first_ordinal => {
                 Err(self.damaged(entry.offset, "the block is not the one that the index names"))
             }
+            Block::Columnar(block) if check == Check::Now => block.verify().map(|()| parsed),
             _ => Ok(parsed),
         }
     }
@@ -153,16 +203,15 @@ impl Reader {
         let mut pages = pages.to_vec();
         pages.sort_by_key(|p| p.offset);
         let ranges: Vec<_> = pages.iter().map(|p| p.offset..p.offset + u64::from(p.head.stored)).collect();
-        let read = self.get_joined(&ranges).await?;
         self.context.metrics.cache_misses.add(pages.len() as u64);
-        let mut out = Vec::with_capacity(pages.len());
-        for (page, stored) in pages.iter().zip(read) {
-            let raw = RawPage { head: page.head, stored };
-            let decoded = Arc::new(column::decode(&raw, page.rows).map_err(|d| self.damaged(page.offset, d.0))?);
-            if fill {
-                self.keep_rows(page.offset, Rows::Page(decoded.clone()));
-            }
-            out.push((page.offset, decoded));
+        let decode = |i: usize, stored: &Bytes, _| {
+            let raw = RawPage { head: pages[i].head, stored: stored.clone() };
+            column::decode(&raw, pages[i].rows).map(Arc::new).map_err(|d| self.damaged(pages[i].offset, d.0))
+        };
+        let read = self.load(&ranges, fill, decode).await?;
+        let out: Vec<_> = pages.iter().map(|page| page.offset).zip(read).collect();
+        for (offset, page) in out.iter().filter(|_| fill) {
+            self.keep_rows(*offset, Rows::Page(page.clone()));
         }
         Ok(out)
     }
