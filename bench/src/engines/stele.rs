@@ -186,14 +186,6 @@ impl Stele {
         }
     }
 
-    async fn each(&self, spec: ReadSpec, mut each: impl FnMut(&StoredRow) -> Result<()>) -> Result<()> {
-        let mut batches = self.tablet.read(spec, Seq::MAX)?;
-        while let Some(batch) = batches.try_next().await? {
-            batch.iter().try_for_each(&mut each)?;
-        }
-        Ok(())
-    }
-
     /// Batches of a scan, here where they are used.
     fn batches(&self, spec: ScanSpec, mut each: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
         self.settings.runtime.block_on(async {
@@ -294,7 +286,11 @@ impl Engine for Stele {
         self.settings.runtime.block_on(async {
             for range in ranges {
                 let range = KeyRange::new(range.start.clone(), Some(range.end.clone().into()));
-                self.each(ReadSpec::range(range), |row| typed(row).map(|r| sum.add(&r))).await?;
+                let spec = ScanSpec { ranges: vec![range], batch_rows: BATCH_ROWS, ..ScanSpec::columns(ALL) };
+                let mut batches = self.tablet.scan(spec, Seq::MAX)?;
+                while let Some(batch) = batches.try_next().await? {
+                    add_rows(&batch, sum)?;
+                }
             }
             Ok(())
         })

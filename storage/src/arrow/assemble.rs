@@ -2,12 +2,12 @@
 
 use super::block::{BlockState, ReadWide};
 use super::builder::BatchBuilder;
-use super::page::{Rows, internal};
+use super::gather::{Piece, gather};
+use super::page::{Column, Rows, internal};
 use super::projection::Projection;
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_buffer::bit_iterator::BitSliceIterator;
-use arrow_select::concat::concat;
-use arrow_select::interleave::interleave;
+use arrow_select::take::take;
 use common::row::Row;
 use common::{Error, Result};
 use std::ops::Range;
@@ -27,8 +27,8 @@ pub(super) struct Assembly<W> {
     reverse: bool,
     parts: Vec<Part<W>>,
     built: BatchBuilder,
-    /// Where the next rows come from and how many, in the output's order.
-    order: Vec<(Origin, usize)>,
+    /// Where the next rows come from, in the output's order: rows of a part's block, or rows built.
+    order: Vec<(Origin, Range<usize>)>,
     rows: usize,
 }
 
@@ -72,8 +72,9 @@ impl<W: ReadWide + Clone> Assembly<W> {
     /// # Errors
     /// As [`BatchBuilder::push`].
     pub(super) fn push_row(&mut self, row: &Row) -> Result<()> {
+        let at = self.built.rows();
         self.built.push(row)?;
-        self.note(Origin::Built, 1);
+        self.note(Origin::Built, at..at + 1);
         Ok(())
     }
 
@@ -131,13 +132,8 @@ impl<W: ReadWide + Clone> Assembly<W> {
             return;
         }
         let part = self.part(state, wide);
-        self.note(Origin::Part(part), rows.len());
-        let runs = &mut self.parts[part].runs;
-        match runs.last_mut() {
-            Some(last) if last.end == rows.start && !self.reverse => last.end = rows.end,
-            Some(last) if last.start == rows.end && self.reverse => last.start = rows.start,
-            _ => runs.push(rows),
-        }
+        extend(&mut self.parts[part].runs, rows.clone(), self.reverse);
+        self.note(Origin::Part(part), rows);
     }
 
     /// The block's place among the parts: likely the last.
@@ -148,38 +144,47 @@ impl<W: ReadWide + Clone> Assembly<W> {
         })
     }
 
-    fn note(&mut self, origin: Origin, rows: usize) {
-        self.rows += rows;
-        match self.order.last_mut() {
-            Some((last, count)) if *last == origin => *count += rows,
-            _ => self.order.push((origin, rows)),
+    fn note(&mut self, origin: Origin, rows: Range<usize>) {
+        self.rows += rows.len();
+        let backward = self.reverse && origin != Origin::Built;
+        let last = self.order.last_mut().filter(|(last, _)| *last == origin);
+        if !last.is_some_and(|(_, before)| join(before, &rows, backward)) {
+            self.order.push((origin, rows));
         }
     }
 
     /// The rows added so far as one batch; `None` if there are none.
     ///
     /// # Errors
-    /// As [`BlockState::arrays`].
+    /// `Corrupt`, naming table, column and key, for a value that is not one of its column's type; those of reading pages.
     pub(super) async fn finish(&mut self) -> Result<Option<RecordBatch>> {
         if self.rows == 0 {
             return Ok(None);
         }
-        let (parts, order, rows) = (std::mem::take(&mut self.parts), std::mem::take(&mut self.order), std::mem::take(&mut self.rows));
+        let (mut parts, mut order, rows) =
+            (std::mem::take(&mut self.parts), std::mem::take(&mut self.order), std::mem::take(&mut self.rows));
         if parts.is_empty() {
             return self.built.finish().map(Some);
         }
-        let mut pieces = Vec::with_capacity(parts.len() + 1);
+        if self.reverse {
+            parts.iter_mut().for_each(|part| part.runs.reverse());
+            order = forward(order);
+        } else if !self.ordered {
+            order = by_part(&parts, self.built.rows());
+        }
+        let mut pieces = Pieces { packed: Vec::with_capacity(parts.len()), built: Vec::new() };
         for part in &parts {
-            pieces.push(part.state.arrays(&chosen(&part.runs, self.reverse), &part.wide).await?);
+            part.state.prepare(&part.runs, &part.wide).await?;
+            pieces.packed.push(part.state.packed(&chosen(&part.runs), &part.wide).await?);
         }
         if self.built.rows() > 0 {
-            pieces.push(self.built.finish()?.columns().to_vec());
+            pieces.built = self.built.finish()?.columns().iter().cloned().map(Column::plain).collect();
         }
-        let columns = match (pieces.len(), self.ordered) {
-            (1, _) => pieces.swap_remove(0),
-            (_, true) => in_order(&pieces, &order)?,
-            (count, false) => join(&pieces, &(0..count).collect::<Vec<_>>())?,
-        };
+        let mut columns = pieces.columns(&self.projection, &parts, &order, rows)?;
+        if self.reverse {
+            let backward: UInt32Array = (0..rows as u32).rev().collect::<Vec<_>>().into();
+            columns = columns.iter().map(|column| take(column, &backward, None)).collect::<Result<_, _>>().map_err(|e| internal(&e))?;
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(self.projection.schema().clone(), columns, &options)
             .map(Some)
@@ -187,44 +192,92 @@ impl<W: ReadWide + Clone> Assembly<W> {
     }
 }
 
-/// A part's rows in the order of the output.
-fn chosen(runs: &[Range<usize>], reverse: bool) -> Rows {
+/// Makes `rows` a part of the run before, if they lie next to it.
+fn join(before: &mut Range<usize>, rows: &Range<usize>, reverse: bool) -> bool {
+    if !reverse && before.end == rows.start {
+        before.end = rows.end;
+    } else if reverse && before.start == rows.end {
+        before.start = rows.start;
+    } else {
+        return false;
+    }
+    true
+}
+
+fn extend(runs: &mut Vec<Range<usize>>, rows: Range<usize>, reverse: bool) {
+    if !runs.last_mut().is_some_and(|last| join(last, &rows, reverse)) {
+        runs.push(rows);
+    }
+}
+
+/// The order of a backward scan from its end.
+fn forward(order: Vec<(Origin, Range<usize>)>) -> Vec<(Origin, Range<usize>)> {
+    let mut out = Vec::with_capacity(order.len());
+    for (origin, rows) in order.into_iter().rev() {
+        match origin {
+            // They were built backward.
+            Origin::Built => out.extend(rows.rev().map(|row| (origin, row..row + 1))),
+            Origin::Part(_) => out.push((origin, rows)),
+        }
+    }
+    out
+}
+
+/// The rows as they lie in their blocks.
+fn by_part<W>(parts: &[Part<W>], built: usize) -> Vec<(Origin, Range<usize>)> {
+    let of_part =
+        |(at, part): (usize, &Part<W>)| part.runs.clone().into_iter().map(move |rows| (Origin::Part(at), rows)).collect::<Vec<_>>();
+    let mut out: Vec<_> = parts.iter().enumerate().flat_map(of_part).collect();
+    if built > 0 {
+        out.push((Origin::Built, 0..built));
+    }
+    out
+}
+
+/// A part's rows in rising order.
+fn chosen(runs: &[Range<usize>]) -> Rows {
     match runs {
-        [one] if !reverse => Rows::Range(one.clone()),
-        _ if reverse => Rows::List(runs.iter().flat_map(|run| run.clone().rev()).map(|row| row as u32).collect::<Vec<_>>().into()),
+        [one] => Rows::Range(one.clone()),
         _ => Rows::List(runs.iter().flat_map(Clone::clone).map(|row| row as u32).collect::<Vec<_>>().into()),
     }
 }
 
-/// The pieces' columns joined so that rows lie in order. The built rows are the last piece.
-fn in_order(pieces: &[Vec<ArrayRef>], order: &[(Origin, usize)]) -> Result<Vec<ArrayRef>> {
-    let piece = |origin: Origin| match origin {
-        Origin::Built => pieces.len() - 1,
-        Origin::Part(at) => at,
-    };
-    if order.len() == pieces.len() {
-        return join(pieces, &order.iter().map(|(origin, _)| piece(*origin)).collect::<Vec<_>>());
-    }
-    let mut next = vec![0; pieces.len()];
-    let mut places = Vec::with_capacity(order.iter().map(|(_, count)| count).sum());
-    for (origin, count) in order {
-        let piece = piece(*origin);
-        places.extend((next[piece]..next[piece] + count).map(|row| (piece, row)));
-        next[piece] += count;
-    }
-    columns(pieces, |arrays| interleave(arrays, &places))
+/// What a batch is put together from, beside the columns of its parts' blocks.
+struct Pieces {
+    /// By part and place in the output: what holds its chosen rows only.
+    packed: Vec<Vec<Option<Column>>>,
+    /// By place in the output: the rows built.
+    built: Vec<Column>,
 }
 
-/// The pieces' columns one behind the other.
-fn join(pieces: &[Vec<ArrayRef>], order: &[usize]) -> Result<Vec<ArrayRef>> {
-    columns(pieces, |arrays| concat(&order.iter().map(|at| arrays[*at]).collect::<Vec<_>>()))
-}
-
-fn columns(
-    pieces: &[Vec<ArrayRef>],
-    make: impl Fn(&[&dyn arrow_array::Array]) -> Result<ArrayRef, arrow_schema::ArrowError>,
-) -> Result<Vec<ArrayRef>> {
-    let width = pieces.first().map_or(0, Vec::len);
-    let column = |at: usize| make(&pieces.iter().map(|piece| piece[at].as_ref()).collect::<Vec<_>>()).map_err(|e| internal(&e));
-    (0..width).map(column).collect()
+impl Pieces {
+    fn columns<W>(
+        &self,
+        projection: &Projection,
+        parts: &[Part<W>],
+        order: &[(Origin, Range<usize>)],
+        rows: usize,
+    ) -> Result<Vec<ArrayRef>> {
+        let (mut out, mut pieces) = (Vec::with_capacity(projection.schema().fields().len()), Vec::new());
+        for (at, field) in projection.schema().fields().iter().enumerate() {
+            pieces.clear();
+            // Of each part's packed rows, how many came before.
+            let mut taken = vec![0; parts.len()];
+            for (origin, rows) in order {
+                match origin {
+                    Origin::Built => pieces.push(Piece { column: &self.built[at], rows: rows.clone() }),
+                    Origin::Part(part) => match &self.packed[*part][at] {
+                        Some(column) => {
+                            let from = taken[*part];
+                            taken[*part] += rows.len();
+                            pieces.push(Piece { column, rows: from..from + rows.len() });
+                        }
+                        None => parts[*part].state.pieces(at, rows.clone(), &mut pieces)?,
+                    },
+                }
+            }
+            out.push(gather(field.data_type(), &pieces, rows)?);
+        }
+        Ok(out)
+    }
 }

@@ -1,22 +1,24 @@
 //! A block as a scan works on it: which rows pass, and their columns as arrays, each made once and only if it is asked for.
 
+use super::block_column::{BlockColumn, misaligned};
 use super::clean::{Window, unclean};
 use super::column::ColumnBuilder;
 use super::filter::Filter;
-use super::mask::{mask, mask_column};
+use super::gather::Piece;
+use super::mask::mask;
 use super::needs::{Binding, Needs, Output};
-use super::page::{Cells, Column, Form, RowError, Rows, internal, page_rows, with_value};
+use super::page::{Cells, Column, Rows, page_rows, with_value};
 use super::projection::Projection;
 use super::value::{lacks_prefix, wrong};
 use crate::read::Covers;
-use crate::sstable::{Bounds, ColumnPage, ColumnarBlock, OverflowCell, OverflowColumn};
+use crate::sstable::{Bounds, ColumnPage, ColumnarBlock, OverflowCell, OverflowColumn, WidePage};
 use arrow_array::ArrayRef;
 use arrow_array::builder::BinaryBuilder;
 use arrow_buffer::BooleanBuffer;
-use arrow_select::concat::concat;
 use common::key::{KeyError, KeyRange, PartRef};
 use common::value::ValueType;
 use common::{Error, Result};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// What is the same for all blocks of a scan.
@@ -28,16 +30,13 @@ pub(super) struct Shape {
     pub(super) window: Window,
 }
 
-/// A wide column's pages in the order of a block's rows, which they cover without gaps.
-pub(super) type WidePages = Vec<Arc<ColumnPage>>;
-
 /// Reads the pages of wide columns.
 pub(super) trait ReadWide: Sync {
-    /// The pages of the wide column at `place` of the block's dictionary.
+    /// These pages, in this order.
     ///
     /// # Errors
     /// `Corrupt`, `Unavailable`.
-    fn wide_pages(&self, block: &ColumnarBlock, place: u32) -> impl Future<Output = Result<WidePages>> + Send;
+    fn wide_pages(&self, pages: &[&WidePage]) -> impl Future<Output = Result<Vec<Arc<ColumnPage>>>> + Send;
 }
 
 /// See the module's page.
@@ -51,7 +50,7 @@ pub(super) struct BlockState {
     /// Which rows pass the filter, as far as they are clean; `None`: all.
     pub(super) passing: Option<BooleanBuffer>,
     /// The needed columns.
-    columns: Vec<OnceLock<Column>>,
+    columns: Vec<OnceLock<BlockColumn>>,
     /// The key parts, if the filter needed them.
     parts: Vec<OnceLock<ArrayRef>>,
 }
@@ -86,13 +85,13 @@ impl BlockState {
             if passing.as_ref().is_some_and(|mask| mask.count_set_bits() == 0) {
                 break;
             }
-            let column = self.column(*need, wide).await?;
-            if !column.bad.is_empty() {
-                let bad: Vec<_> = column.bad.iter().map(|(row, _)| *row).collect();
+            self.read([*need], std::slice::from_ref(&(0..self.block.rows())), wide).await?;
+            let (mask, bad) = self.column(*need)?.judge(&condition.check, self.block.rows())?;
+            if !bad.is_empty() {
                 let flags = BooleanBuffer::collect_bool(self.block.rows(), |row| bad.binary_search(&row).is_ok());
                 unclean = Some(unclean.map_or_else(|| flags.clone(), |unclean| &unclean | &flags));
             }
-            join(&mut passing, mask_column(&condition.check, column, self.block.rows())?);
+            join(&mut passing, mask);
         }
         Ok((passing, unclean))
     }
@@ -136,26 +135,66 @@ impl BlockState {
         wrong(table, &table.key[part].name, self.block.key(row), &e)
     }
 
-    /// The arrays of the output for these rows.
+    /// Reads what these rows, in rising runs, need of wide columns.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming object and offset, `Unavailable`.
+    pub(super) async fn prepare(&self, runs: &[Range<usize>], wide: &impl ReadWide) -> Result<()> {
+        let columns = self.shape.needs.outputs.iter().filter_map(|output| match output {
+            Output::Column(at) => Some(*at),
+            _ => None,
+        });
+        self.read(columns, runs, wide).await
+    }
+
+    /// Reads the pages of these columns that have some of the rows.
+    async fn read(&self, columns: impl IntoIterator<Item = usize>, runs: &[Range<usize>], wide: &impl ReadWide) -> Result<()> {
+        let mut missing = Vec::new();
+        for at in columns {
+            missing.extend(self.column(at)?.missing(runs).map(|page| (at, page)));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let place = |at: usize| self.binding.columns[at].map_or(&[][..], |place| self.block.wide(place));
+        let places: Vec<_> = missing.iter().filter_map(|(at, page)| place(*at).get(*page)).collect();
+        for ((at, page), read) in missing.iter().zip(wide.wide_pages(&places).await?) {
+            self.column(*at)?.put(*page, Column::shared(&read, self.shape.needs.columns[*at].ty), page_rows(&read))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the pieces of an output column that hold these rows, which were [prepared](Self::prepare).
     ///
     /// # Errors
     /// `Corrupt`, naming table, column and key, for a value that is not one of its column's type.
-    pub(super) async fn arrays(&self, rows: &Rows, wide: &impl ReadWide) -> Result<Vec<ArrayRef>> {
+    pub(super) fn pieces<'a>(&'a self, output: usize, rows: Range<usize>, out: &mut Vec<Piece<'a>>) -> Result<()> {
+        let Output::Column(at) = self.shape.needs.outputs[output] else {
+            return Err(Error::internal("an output that is no column has no pieces"));
+        };
+        let wrong = |row: usize, e: &Error| {
+            let name = &self.shape.needs.columns[at].name;
+            wrong(self.shape.projection.table(), name, self.block.key(row), e)
+        };
+        self.column(at)?.pieces(rows, wrong, out)
+    }
+
+    /// What of the output is made of keys and maps, for these rows: a column for each that is, by place in the output.
+    ///
+    /// # Errors
+    /// As [`Self::pieces`].
+    pub(super) async fn packed(&self, rows: &Rows, wide: &impl ReadWide) -> Result<Vec<Option<Column>>> {
         let parts = self.key_arrays(rows)?;
         let mut out = Vec::with_capacity(self.shape.needs.outputs.len());
         for output in &self.shape.needs.outputs {
             out.push(match *output {
-                Output::RowKey => self.row_keys(rows),
-                Output::Part(at) => parts.get(at).cloned().flatten().ok_or_else(|| Error::internal("a key part was not decoded"))?,
-                Output::Column(at) => {
-                    let need = &self.shape.needs.columns[at];
-                    let wrong = |(row, e): RowError| wrong(self.shape.projection.table(), &need.name, self.block.key(row), &e);
-                    self.column(at, wide).await?.rows(rows, need.ty).map_err(wrong)?
-                }
-                Output::Map(at) => self.map(at, rows, wide).await?,
+                Output::RowKey => Some(self.row_keys(rows)),
+                Output::Part(at) => Some(parts.get(at).cloned().flatten().ok_or_else(|| Error::internal("a key part was not decoded"))?),
+                Output::Map(at) => Some(self.map(at, rows, wide).await?),
+                Output::Column(_) => None,
             });
         }
-        Ok(out)
+        Ok(out.into_iter().map(|array| array.map(Column::plain)).collect())
     }
 
     fn row_keys(&self, rows: &Rows) -> ArrayRef {
@@ -187,46 +226,26 @@ impl BlockState {
         Ok(out)
     }
 
-    /// A needed column, whole.
-    async fn column(&self, at: usize, wide: &impl ReadWide) -> Result<&Column> {
+    fn column(&self, at: usize) -> Result<&BlockColumn> {
         if let Some(column) = self.columns[at].get() {
             return Ok(column);
         }
-        let made = self.make_column(at, wide).await?;
+        let made = self.make_column(at)?;
         Ok(self.columns[at].get_or_init(|| made))
     }
 
-    async fn make_column(&self, at: usize, wide: &impl ReadWide) -> Result<Column> {
+    fn make_column(&self, at: usize) -> Result<BlockColumn> {
         let need = &self.shape.needs.columns[at];
-        let Some(place) = self.binding.columns[at] else { return Ok(Column::ABSENT) };
-        if !self.block.wide(place).is_empty() {
-            return self.join_pages(need.ty, &wide.wide_pages(&self.block, place).await?);
+        let Some(place) = self.binding.columns[at] else { return Ok(BlockColumn::Whole(Arc::new(Column::ABSENT))) };
+        let wide = self.block.wide(place);
+        if !wide.is_empty() {
+            return Ok(BlockColumn::paged(wide));
         }
-        match self.block.column(place)? {
-            Some(page) if page_rows(&page) == self.block.rows() => Ok(Column::of_page(&page, need.ty)),
-            Some(page) => Err(self.misaligned(page_rows(&page))),
-            None => self.column_of_overflow(place, need.ty),
-        }
-    }
-
-    fn join_pages(&self, ty: ValueType, pages: &[Arc<ColumnPage>]) -> Result<Column> {
-        let (mut arrays, mut bad, mut first) = (Vec::with_capacity(pages.len()), Vec::new(), 0);
-        for page in pages {
-            let rows = page_rows(page);
-            let mut column = Column::of_page(page, ty);
-            bad.extend(column.bad.drain(..).map(|(row, e)| (first + row, e)));
-            arrays.push(column.rows(&Rows::Range(0..rows), ty).map_err(|(_, e)| e)?);
-            first += rows;
-        }
-        if first != self.block.rows() {
-            return Err(self.misaligned(first));
-        }
-        let arrays: Vec<_> = arrays.iter().map(AsRef::as_ref).collect();
-        Ok(Column { form: Form::Plain(concat(&arrays).map_err(|e| internal(&e))?), bad })
-    }
-
-    fn misaligned(&self, rows: usize) -> Error {
-        Error::corrupt(format!("a column of {rows} rows in a block of {}", self.block.rows()))
+        Ok(BlockColumn::Whole(match self.block.column(place)? {
+            Some(page) if page_rows(&page) == self.block.rows() => Column::shared(&page, need.ty),
+            Some(page) => return Err(misaligned(page_rows(&page), self.block.rows())),
+            None => Arc::new(self.column_of_overflow(place, need.ty)?),
+        }))
     }
 
     /// A column too rare for a page.
@@ -258,7 +277,8 @@ impl BlockState {
             let apart = self.block.wide(*place);
             if !apart.is_empty() {
                 let firsts = apart.iter().map(|page| page.first_row);
-                pages.extend(wide.wide_pages(&self.block, *place).await?.into_iter().zip(firsts).map(|(page, first)| (name, first, page)));
+                let read = wide.wide_pages(&apart.iter().collect::<Vec<_>>()).await?;
+                pages.extend(read.into_iter().zip(firsts).map(|(page, first)| (name, first, page)));
             } else if let Some(page) = self.block.column(*place)? {
                 pages.push((name, 0, page));
             }

@@ -4,15 +4,18 @@
 //! `filter` for what must hold), read in key order (`scan`), and built into batches.
 //!
 //! Sources are merged by key alone (`runs`). Rows of a columnar block that no other source has, that no delete may hide and
-//! no rule condemns (`clean`) go into the batch as they lie: pages become arrays (`block`, `page`), slices of them are put
-//! together (`assemble`). All other rows are joined, judged and built one by one ([`BatchBuilder`]). Blocks whose value
+//! no rule condemns (`clean`) go into the batch as they lie: pages become arrays (`block`, `page`), which stay with the pages
+//! in the cache, and slices of them are put together (`assemble`, `gather`). A scan that goes on has the blocks behind read and
+//! decoded on other threads (`ahead`). All other rows are joined, judged and built one by one ([`BatchBuilder`]). Blocks whose value
 //! bounds say that nothing passes (`bounds`) are left out where no other source has rows among theirs (`others`).
 //!
 //! A value that does not decode as its column's type is an error that names table, column and key, never null. Only
 //! columns that are shown or have a condition are looked at.
 
+mod ahead;
 mod assemble;
 mod block;
+mod block_column;
 mod bounds;
 mod builder;
 #[cfg(test)]
@@ -21,6 +24,7 @@ mod check;
 mod clean;
 mod column;
 mod filter;
+mod gather;
 mod mask;
 mod needs;
 mod others;

@@ -3,8 +3,6 @@
 use super::column::ColumnBuilder;
 use super::value::day;
 use crate::sstable::{ColumnPage, Values};
-use arrow_array::cast::AsArray;
-use arrow_array::types::UInt32Type;
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
@@ -90,6 +88,11 @@ pub(super) fn internal(e: &ArrowError) -> Error {
 impl Column {
     pub(super) const ABSENT: Self = Self { form: Form::Absent, bad: Vec::new() };
 
+    /// A column as an array has it.
+    pub(super) fn plain(array: ArrayRef) -> Self {
+        Self { form: Form::Plain(array), bad: Vec::new() }
+    }
+
     /// The page of a column of type `ty`.
     pub(super) fn of_page(page: &ColumnPage, ty: ValueType) -> Self {
         let nulls = page.present.clone();
@@ -105,31 +108,41 @@ impl Column {
         form.map_or_else(|| cell_by_cell(page, ty), |form| Self { form, bad: Vec::new() })
     }
 
-    /// These rows of it.
-    ///
-    /// # Errors
-    /// That of the first of these rows whose value is not of type `ty`.
-    pub(super) fn rows(&self, rows: &Rows, ty: ValueType) -> Result<ArrayRef, RowError> {
-        if !self.bad.is_empty() {
-            let bad = |row: usize| self.bad.binary_search_by_key(&row, |(bad, _)| *bad).ok();
-            if let Some(at) = rows.iter().find_map(bad) {
-                return Err(self.bad[at].clone());
-            }
+    /// [`Self::of_page`], made once for all scans as long as the page stays in memory.
+    pub(super) fn shared(page: &ColumnPage, ty: ValueType) -> Arc<Self> {
+        if let Some(memo) = page.memo.get::<Memo>()
+            && memo.ty == ty
+        {
+            return memo.column.clone();
         }
-        let array = match &self.form {
-            Form::Plain(array) => rows.of(array),
-            Form::Absent => Ok(arrow_array::new_null_array(&arrow_type(ty), rows.len())),
-            Form::Dict { entries, codes } => expand(entries, codes, rows).map_err(|e| internal(&e)),
+        let column = Arc::new(Self::of_page(page, ty));
+        if column.shares_memory(page, ty) {
+            page.memo.set(Memo { ty, column: column.clone() });
+        }
+        column
+    }
+
+    /// Whether it takes next to no memory beside its page's.
+    fn shares_memory(&self, page: &ColumnPage, ty: ValueType) -> bool {
+        let same_form = match &page.values {
+            Values::Fixed8(_) => !matches!(ty, ValueType::Date),
+            Values::Bool(_) => ty == ValueType::Bool,
+            Values::Var { .. } | Values::Dict { .. } => matches!(ty, ValueType::String | ValueType::Json | ValueType::Bytes),
         };
-        array.map_err(|e| (0, e))
+        same_form && self.bad.is_empty()
+    }
+
+    /// The first row in `rows` whose value is not of the column's type.
+    pub(super) fn bad_row(&self, rows: &Range<usize>) -> Option<&RowError> {
+        let from = self.bad.partition_point(|(row, _)| *row < rows.start);
+        self.bad.get(from).filter(|(row, _)| *row < rows.end)
     }
 }
 
-fn expand(entries: &ArrayRef, codes: &UInt32Array, rows: &Rows) -> Result<ArrayRef, ArrowError> {
-    match rows {
-        Rows::Range(range) => take(entries, &codes.slice(range.start, range.len()), None),
-        Rows::List(list) => take(entries, take(codes, list, None)?.as_primitive::<UInt32Type>(), None),
-    }
+/// What a page became.
+struct Memo {
+    ty: ValueType,
+    column: Arc<Column>,
 }
 
 /// Fixed-width values in an array of type `ty`; `None` if `ty` has another form, or some value is no date.
@@ -248,19 +261,48 @@ fn outside() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gather::{Piece, gather};
     use super::*;
+    use arrow_array::cast::AsArray;
     use proptest::prelude::*;
 
     fn page(values: Values, present: Vec<bool>) -> ColumnPage {
-        ColumnPage { present: Some(NullBuffer::from(present)), values, exceptions: Default::default() }
+        ColumnPage { present: Some(NullBuffer::from(present)), values, exceptions: Default::default(), memo: Default::default() }
     }
 
-    fn one_by_one(page: &ColumnPage, ty: ValueType, rows: &Rows) -> Result<ArrayRef, RowError> {
-        cell_by_cell(page, ty).rows(rows, ty)
+    /// These rows, each range a piece.
+    fn rows_of(column: &Column, ty: ValueType, ranges: &[Range<usize>]) -> Result<ArrayRef, usize> {
+        if let Some((row, _)) = ranges.iter().find_map(|rows| column.bad_row(rows)) {
+            return Err(*row);
+        }
+        let pieces: Vec<_> = ranges.iter().map(|rows| Piece { column, rows: rows.clone() }).collect();
+        Ok(gather(&arrow_type(ty), &pieces, ranges.iter().map(Range::len).sum()).unwrap())
+    }
+
+    fn one_by_one(page: &ColumnPage, ty: ValueType, ranges: &[Range<usize>]) -> Result<ArrayRef, usize> {
+        let mut cells = Cells::new(ty);
+        for row in ranges.iter().cloned().flatten() {
+            if page.is_present(row) {
+                let push = |value: &[u8]| {
+                    cells.push(value);
+                    Ok(())
+                };
+                with_value(page, row, push).map_err(|_| row)?;
+            } else {
+                cells.push_null();
+            }
+            if !cells.bad.is_empty() {
+                return Err(row);
+            }
+        }
+        match cells.finish().form {
+            Form::Plain(array) => Ok(array),
+            _ => unreachable!("cells are built into an array"),
+        }
     }
 
     /// Values of each kind, with rows to pick.
-    fn pages() -> impl Strategy<Value = (ColumnPage, Rows)> {
+    fn pages() -> impl Strategy<Value = (ColumnPage, Vec<Range<usize>>)> {
         let item = || (any::<bool>(), 0i64..4, "[aé]{0,3}");
         prop::collection::vec(item(), 1..20).prop_flat_map(|items| {
             let present: Vec<_> = items.iter().map(|i| i.0).collect();
@@ -278,22 +320,19 @@ mod tests {
             };
             let len = items.len();
             let values = prop::sample::select(vec![fixed, bools, var, dict]);
-            let range = (0..=len, 0..=len).prop_map(|(a, b)| Rows::Range(a.min(b)..a.max(b)));
-            let list = prop::collection::vec(0..len as u32, 0..9).prop_map(|list| Rows::List(list.into()));
-            (values, prop_oneof![range, list]).prop_map(move |(values, rows)| (page(values, present.clone()), rows))
+            let range = (0..=len, 0..=len).prop_map(|(a, b)| a.min(b)..a.max(b));
+            (values, prop::collection::vec(range, 1..5)).prop_map(move |(values, rows)| (page(values, present.clone()), rows))
         })
     }
 
     proptest! {
         #[test]
-        fn whole_pages_become_what_their_cells_become((page, rows) in pages()) {
+        fn whole_pages_become_what_their_cells_become((page, ranges) in pages()) {
             for ty in ValueType::ALL {
-                let expected = one_by_one(&page, ty, &rows);
-                let got = Column::of_page(&page, ty).rows(&rows, ty);
-                match (got, expected) {
-                    (Ok(got), Ok(expected)) => prop_assert_eq!(&got, &expected, "{}", ty),
-                    (Err((a, _)), Err((b, _))) => prop_assert_eq!(a, b),
-                    other => prop_assert!(false, "{} {:?}", ty, other),
+                let expected = one_by_one(&page, ty, &ranges);
+                for column in [&Column::of_page(&page, ty), &*Column::shared(&page, ty), &*Column::shared(&page, ty)] {
+                    let got = rows_of(column, ty, &ranges);
+                    prop_assert_eq!(&got, &expected, "{}", ty);
                 }
             }
         }
@@ -302,7 +341,7 @@ mod tests {
     #[test]
     fn an_absent_column_is_null() {
         for ty in ValueType::ALL {
-            let array = Column::ABSENT.rows(&Rows::Range(3..5), ty).unwrap();
+            let array = rows_of(&Column::ABSENT, ty, std::slice::from_ref(&(3..5))).unwrap();
             assert_eq!((array.len(), array.null_count(), array.data_type()), (2, 2, &arrow_type(ty)));
         }
     }
@@ -314,9 +353,11 @@ mod tests {
             present: None,
             values: Values::Dict { codes, offsets: OffsetBuffer::from_lengths([1]), data: Bytes::from_static(b"a") },
             exceptions: Default::default(),
+            memo: Default::default(),
         };
         let column = Column::of_page(&page, ValueType::String);
-        assert_eq!(column.rows(&Rows::Range(0..2), ValueType::String).unwrap_err().0, 1);
-        assert_eq!(column.rows(&Rows::Range(0..1), ValueType::String).unwrap().as_string::<i32>().value(0), "a");
+        assert_eq!(rows_of(&column, ValueType::String, std::slice::from_ref(&(0..2))).unwrap_err(), 1);
+        let good = rows_of(&column, ValueType::String, std::slice::from_ref(&(0..1))).unwrap();
+        assert_eq!(good.as_string::<i32>().value(0), "a");
     }
 }

@@ -1,7 +1,8 @@
 //! Merging sources by key alone: where only one has rows, and they lie in a columnar block, they are handed on as a run
 //! of that block's rows, unread.
 
-use super::block::{BlockState, ReadWide, Shape, WidePages};
+use super::ahead::read_ahead;
+use super::block::{BlockState, ReadWide, Shape};
 use super::bounds::may_pass;
 use super::needs::Binding;
 use super::others::Others;
@@ -9,33 +10,40 @@ use super::plan::Plan;
 use crate::metrics::Metrics;
 use crate::raw::RawRow;
 use crate::read::{Covers, Source, Sources, sources_of};
-use crate::sstable::{ColumnarBlock, Reader};
+use crate::sstable::{ColumnPage, ColumnarBlock, Reader, WidePage};
 use common::Result;
 use common::ids::Seq;
 use common::schema::Table;
 use common::time::Micros;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// The next rows of a scan.
-pub(super) enum Run<R> {
+pub(super) enum Run {
     /// One row, with all that the sources have of it.
     Row(RawRow),
-    /// Clean rows of a block that no other source has.
-    Rows { source: usize, state: Arc<BlockState>, wide: Wide<R>, rows: Range<usize> },
+    /// Clean rows of the block that a source is at, which no other source has.
+    Rows { source: usize, rows: Range<usize> },
 }
 
-/// Reads an SSTable's wide columns.
+/// Reads the wide columns of a block.
 #[derive(Clone, Debug)]
 pub(super) struct Wide<R> {
     reader: R,
     fill_cache: bool,
+    /// Pages that were read ahead, by offset.
+    ahead: Arc<HashMap<u64, Arc<ColumnPage>>>,
 }
 
 impl<R: Deref<Target = Reader> + Sync> ReadWide for Wide<R> {
-    async fn wide_pages(&self, block: &ColumnarBlock, place: u32) -> Result<WidePages> {
-        self.reader.wide_pages(block, place, self.fill_cache).await
+    async fn wide_pages(&self, pages: &[&WidePage]) -> Result<Vec<Arc<ColumnPage>>> {
+        let ahead = pages.iter().map(|page| self.ahead.get(&page.offset).cloned()).collect();
+        match ahead {
+            Some(pages) => Ok(pages),
+            None => self.reader.wide_pages(pages, self.fill_cache).await,
+        }
     }
 }
 
@@ -45,8 +53,15 @@ struct Head<R> {
     source: Source<R>,
     next: Next,
     /// The block that was read last.
-    state: Option<Arc<BlockState>>,
+    at: Option<At<R>>,
     binding: Option<Arc<Binding>>,
+}
+
+/// A block, and how its wide columns are read.
+#[derive(Debug)]
+pub(super) struct At<R> {
+    pub(super) state: Arc<BlockState>,
+    pub(super) wide: Wide<R>,
 }
 
 #[derive(Debug)]
@@ -72,14 +87,16 @@ pub(super) struct RunMerge<R> {
     at: Seq,
     reverse: bool,
     fill_cache: bool,
+    /// All rows are wanted, as far as one knows.
+    goes_on: bool,
     now: Micros,
     metrics: Arc<Metrics>,
 }
 
-impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync> RunMerge<R> {
+impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge<R> {
     pub(super) fn new(sources: &Sources<R>, plan: &Plan, metrics: Arc<Metrics>) -> Self {
         let (scan, shape) = (&plan.scan, plan.shape.clone());
-        let head = |source| Head { source, next: Next::Unknown, state: None, binding: None };
+        let head = |source| Head { source, next: Next::Unknown, at: None, binding: None };
         let heads = sources_of(sources, scan).into_iter().map(head).collect();
         let others = (!shape.filter.columns.is_empty()).then(|| sources.clone());
         let covering = sources.have_range_deletes().then(|| sources.clone());
@@ -93,29 +110,30 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync> RunMerge<R> {
             at: scan.at,
             reverse: scan.reverse,
             fill_cache: scan.fill_cache,
+            goes_on: plan.row_limit == usize::MAX,
             now: plan.now,
             metrics,
         }
     }
 
     /// The next run; `None` at the end. A run of rows stays the next one until it is [taken](Self::take_rows).
-    pub(super) async fn next(&mut self) -> Result<Option<Run<R>>> {
+    pub(super) async fn next(&mut self) -> Result<Option<Run>> {
         self.settle().await?;
         let Some((first, limit)) = self.first_two() else { return Ok(None) };
         let limit = limit.and_then(|at| self.heads[at].key(self.reverse));
         let head = &self.heads[first];
-        if let (Next::Rows(rows), Some(state), Some(reader)) = (&head.next, &head.state, head.source.sstable()) {
-            let rows = self.clean(state, before(&state.block, rows, limit, self.reverse));
+        if let (Next::Rows(rows), Some(at)) = (&head.next, &head.at) {
+            let rows = self.clean(&at.state, before(&at.state.block, rows, limit, self.reverse));
             if rows.start < rows.end {
-                return Ok(Some(Run::Rows {
-                    source: first,
-                    state: state.clone(),
-                    wide: Wide { reader: reader.clone(), fill_cache: self.fill_cache },
-                    rows,
-                }));
+                return Ok(Some(Run::Rows { source: first, rows }));
             }
         }
         self.row(first).await.map(|row| row.map(Run::Row))
+    }
+
+    /// The block that a source is at.
+    pub(super) fn at(&self, source: usize) -> Option<&At<R>> {
+        self.heads.get(source).and_then(|head| head.at.as_ref())
     }
 
     /// Takes rows off the run that came last: all but `rest`.
@@ -161,6 +179,7 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync> RunMerge<R> {
             return Ok(());
         }
         let Some(reader) = head.source.sstable() else { return Ok(()) };
+        let reader = reader.clone();
         let (shape, meta) = (&self.shape, reader.meta().await?);
         let table = shape.projection.table();
         let binding = Arc::new(Binding::new(&shape.needs, &shape.window.wanted, meta, table, self.now));
@@ -173,6 +192,8 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync> RunMerge<R> {
                 skip
             }));
         }
+        let read_ahead = read_ahead(reader.clone(), &self.shape, &binding, self.fill_cache);
+        head.source.set_prefetch(read_ahead, self.goes_on);
         head.binding = Some(binding);
         Ok(())
     }
@@ -221,18 +242,19 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync> RunMerge<R> {
     }
 }
 
-impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync> Head<R> {
+impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> Head<R> {
     /// Finds out what comes next; false at the end.
     async fn settle(&mut self, shape: &Arc<Shape>, covers: &Covers, fill_cache: bool) -> Result<bool> {
         let Some(window) = self.source.window().await? else {
             let row = self.source.next().await?;
             return Ok(row.map(|row| self.next = Next::Row(row)).is_some());
         };
-        if !self.state.as_ref().is_some_and(|state| Arc::ptr_eq(&state.block, &window.block)) {
+        if !self.at.as_ref().is_some_and(|at| Arc::ptr_eq(&at.state.block, &window.block)) {
             let (Some(reader), Some(binding)) = (self.source.sstable(), &self.binding) else { return Ok(false) };
-            let wide = Wide { reader: reader.clone(), fill_cache };
+            let ahead = Arc::new(self.source.pages_of(&window.block));
+            let wide = Wide { reader: reader.clone(), fill_cache, ahead };
             let state = BlockState::new(shape.clone(), window.block, binding.clone(), (&window.bounds, covers), &wide).await?;
-            self.state = Some(Arc::new(state));
+            self.at = Some(At { state: Arc::new(state), wide });
         }
         self.next = Next::Rows(window.rows);
         Ok(true)
@@ -244,7 +266,7 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync> Head<R> {
             Next::Row(row) => Some(&row.key),
             Next::Rows(rows) => {
                 let row = if reverse { rows.end.checked_sub(1)? } else { rows.start };
-                self.state.as_ref().map(|state| state.block.key(row))
+                self.at.as_ref().map(|at| at.state.block.key(row))
             }
         }
     }

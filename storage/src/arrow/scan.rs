@@ -2,7 +2,7 @@
 
 use super::assemble::Assembly;
 use super::plan::Plan;
-use super::runs::{Run, RunMerge, Wide};
+use super::runs::{At, Run, RunMerge, Wide};
 use crate::metrics::Metrics;
 use crate::raw::RawRow;
 use crate::read::Sources;
@@ -41,16 +41,17 @@ where
     try_unfold(state, |mut state| async move { Ok(state.batch().await?.map(|batch| (batch, state))) }).boxed()
 }
 
-impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync, G> State<R, G> {
+impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static, G> State<R, G> {
     async fn batch(&mut self) -> Result<Option<RecordBatch>> {
         let mut looked_at = 0;
         while self.left > 0 && self.assembly.room() > 0 && !self.assembly.is_large_piece() {
             let Some(run) = self.merge.next().await? else { break };
             match run {
                 Run::Row(row) => self.row(row)?,
-                Run::Rows { source, state, wide, rows } => {
+                Run::Rows { source, rows } => {
+                    let Some(At { state, wide }) = self.merge.at(source) else { break };
                     let before = self.assembly.rows();
-                    let rest = self.assembly.push_run(&state, &wide, rows.clone(), self.left);
+                    let rest = self.assembly.push_run(state, wide, rows.clone(), self.left);
                     let taken = self.assembly.rows() - before;
                     self.left -= taken;
                     self.metrics.rows_scanned_by_column.add(taken as u64);

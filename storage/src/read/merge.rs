@@ -4,11 +4,12 @@ use super::covers::Covers;
 use crate::event_time::EventTimes;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::raw::{RawRow, Scan, normalize};
-use crate::sstable::{BlockCursor, RangeDelete, Reader, Section, Skip, Window};
+use crate::sstable::{BlockCursor, ColumnPage, ColumnarBlock, Prefetch, RangeDelete, Reader, Section, Skip, Window};
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -71,6 +72,21 @@ impl<R: Deref<Target = Reader>> Source<R> {
     pub(crate) fn set_skip(&mut self, skip: Skip) {
         if let Self::Sstable(cursor) = self {
             cursor.set_skip(skip);
+        }
+    }
+
+    /// See [`BlockCursor::set_prefetch`].
+    pub(crate) fn set_prefetch(&mut self, prefetch: Prefetch, goes_on: bool) {
+        if let Self::Sstable(cursor) = self {
+            cursor.set_prefetch(prefetch, goes_on);
+        }
+    }
+
+    /// See [`BlockCursor::pages_of`].
+    pub(crate) fn pages_of(&self, block: &ColumnarBlock) -> HashMap<u64, Arc<ColumnPage>> {
+        match self {
+            Self::Memtable(_) => HashMap::new(),
+            Self::Sstable(cursor) => cursor.pages_of(block),
         }
     }
 

@@ -178,7 +178,7 @@ mod tests {
     fn page(bytes: usize) -> Rows {
         let offsets = arrow_buffer::OffsetBuffer::new(vec![0, bytes as i32].into());
         let values = Values::Var { offsets, data: vec![7; bytes].into() };
-        Rows::Page(Arc::new(ColumnPage { present: None, values, exceptions: Default::default() }))
+        Rows::Page(Arc::new(ColumnPage { present: None, values, exceptions: Default::default(), memo: Default::default() }))
     }
 
     #[test]

@@ -35,9 +35,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use block::columnar::{ColumnPage, ColumnarBlock, Overflow, OverflowCell, OverflowColumn, Values};
+pub(crate) use block::columnar::{ColumnPage, ColumnarBlock, Overflow, OverflowCell, OverflowColumn, Values, WidePage};
 pub(crate) use cache::BlockCache;
-pub(crate) use cursor::{BlockCursor, Skip, Window};
+pub(crate) use cursor::{BlockCursor, Prefetch, Skip, Window};
 pub(crate) use disk_cache::DiskCache;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use encode::fuzz as fuzz_encoding;

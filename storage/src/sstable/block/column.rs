@@ -12,7 +12,7 @@ use super::super::encode::{
     spread_offsets,
 };
 use super::super::page::RawPage;
-use super::columnar::{ColumnPage, Exceptions, Values};
+use super::columnar::{ColumnPage, Exceptions, Memo, Values};
 use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, OffsetBuffer, ScalarBuffer};
 use std::ops::Range;
@@ -156,7 +156,11 @@ pub(in crate::sstable) fn decode(raw: &RawPage, rows: usize) -> Result<ColumnPag
     let present = decode_presence(&mut input, rows)?;
     let exceptions = decode_exceptions(&mut input, rows)?;
     let values = decode_values(kind, &mut input, present.as_ref(), rows)?;
-    if input.is_done() { Ok(ColumnPage { present, values, exceptions }) } else { Err(Damaged("a page goes on behind its values")) }
+    if input.is_done() {
+        Ok(ColumnPage { present, values, exceptions, memo: Memo::default() })
+    } else {
+        Err(Damaged("a page goes on behind its values"))
+    }
 }
 
 fn decode_exceptions(input: &mut Input<'_>, rows: usize) -> Result<Exceptions> {

@@ -9,6 +9,7 @@ use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use bytes::Bytes;
 use common::Result;
 use common::ids::FamilyId;
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -88,6 +89,23 @@ pub(crate) struct ColumnPage {
     pub(crate) present: Option<NullBuffer>,
     pub(crate) values: Values,
     pub(crate) exceptions: Exceptions,
+    pub(crate) memo: Memo,
+}
+
+/// What a reader made of a page and wants to find again, as long as the page stays in memory: whatever shares the page's
+/// memory, which its weight does not count again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memo(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Memo {
+    pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
+        self.0.get()?.downcast_ref()
+    }
+
+    /// Keeps `made`, unless something is kept already.
+    pub(crate) fn set<T: Send + Sync + 'static>(&self, made: T) {
+        self.0.get_or_init(|| Arc::new(made));
+    }
 }
 
 /// Values of a column.

@@ -1,36 +1,136 @@
 //! Reading ahead: a scan that goes on reads more at once each time.
 
 use super::BlockCursor;
-use crate::sstable::block::columnar::{ColumnarBlock, WidePage};
+use crate::sstable::block::columnar::{ColumnPage, ColumnarBlock, WidePage};
 use crate::sstable::block::items::Wanted;
 use crate::sstable::block::{Block, wide_needed};
-use crate::sstable::index::{IndexEntry, PARTITION_ENTRIES};
-use crate::sstable::reader::Reader;
+use crate::sstable::index::{IndexEntry, PARTITION_ENTRIES, PartitionEntry};
+use crate::sstable::reader::{Ahead, Need, Reader};
 use common::{Error, Result};
+use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
 
+/// Starts reading blocks, at rising offsets, away from whoever uses the cursor, and makes of them what that one will ask for.
+pub(crate) type Prefetch = Arc<dyn Fn(Vec<IndexEntry>) -> JoinHandle<Result<Ahead>> + Send + Sync>;
+
+/// Blocks that are being read: their numbers, in the scan's order. Nobody waits for them once it is dropped.
+pub(super) struct Pending {
+    numbers: Vec<usize>,
+    task: JoinHandle<Result<Ahead>>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Bytes that a scan of much begins with.
+const FIRST_AHEAD: u64 = 256 << 10;
 /// Bytes that a scan reads ahead at most, of blocks and of wide pages each.
 const MAX_AHEAD: u64 = 4 << 20;
 /// Wide pages kept at most that were read ahead and not used.
 const MAX_PAGES: usize = 1024;
 
 impl<R: Deref<Target = Reader>> BlockCursor<R> {
+    /// Has blocks read ahead beside the scan; `goes_on`: from the beginning, because it is likely to read to its end.
+    pub(crate) fn set_prefetch(&mut self, prefetch: Prefetch, goes_on: bool) {
+        self.prefetch = Some(prefetch);
+        if goes_on {
+            self.ahead_bytes = self.ahead_bytes.max(FIRST_AHEAD);
+        }
+    }
+
     /// Reads a block, and as many after it in the scan's order as the scan seems to need. Its index partition is at hand.
     pub(super) async fn fetch_blocks(&mut self, number: usize) -> Result<()> {
+        let goes_on = self.ahead_bytes > 0;
+        match self.pending.take() {
+            Some(mut pending) if pending.numbers.contains(&number) => {
+                let read = (&mut pending.task).await.map_err(|e| Error::internal(format!("reading ahead: {e}")))??;
+                self.arrived(std::mem::take(&mut pending.numbers), read);
+            }
+            _ => {
+                let (numbers, entries) = self.next_blocks(number)?;
+                let entries: Vec<&IndexEntry> = entries.iter().collect();
+                let blocks = self.reader.load_blocks(&entries, self.scan.fill_cache).await?;
+                self.arrived(numbers, Ahead { blocks, pages: Vec::new() });
+            }
+        }
+        if goes_on { self.read_on().await } else { Ok(()) }
+    }
+
+    /// Takes blocks in the order of the object.
+    fn arrived(&mut self, numbers: Vec<usize>, Ahead { mut blocks, pages }: Ahead) {
+        if self.scan.reverse {
+            blocks.reverse();
+        }
+        self.ahead = numbers.into_iter().zip(blocks).collect();
+        if !pages.is_empty() {
+            self.pages = pages.into_iter().collect();
+        }
+    }
+
+    /// The block and those after it that are to be read at once: numbers in the scan's order, entries in the object's.
+    fn next_blocks(&mut self, number: usize) -> Result<(Vec<usize>, Vec<IndexEntry>)> {
         let held = self.partitions.iter().find(|(n, _)| *n == number / PARTITION_ENTRIES).cloned();
         let Some((n, partition)) = held else { return Err(Error::internal("a block without its index")) };
-        let base = n * PARTITION_ENTRIES;
-        let wanted = self.blocks_ahead(number - base, &partition);
-        let mut rising: Vec<usize> = wanted.clone();
-        rising.sort_unstable();
-        let entries: Vec<&IndexEntry> = rising.iter().map(|at| &partition[*at]).collect();
-        let blocks = self.reader.load_blocks(&entries, self.scan.fill_cache).await?;
-        let mut read: Vec<(usize, Block)> = rising.into_iter().map(|at| base + at).zip(blocks).collect();
+        let wanted = self.blocks_ahead(number % PARTITION_ENTRIES, &partition);
+        let mut entries: Vec<_> = wanted.iter().map(|at| partition[*at].clone()).collect();
         if self.scan.reverse {
-            read.reverse();
+            entries.reverse();
         }
-        self.ahead = read.into();
+        Ok((wanted.into_iter().map(|at| n * PARTITION_ENTRIES + at).collect(), entries))
+    }
+
+    /// Starts reading what lies behind the blocks at hand.
+    async fn read_on(&mut self) -> Result<()> {
+        let (Some(prefetch), Some(meta), Some((last, _))) = (self.prefetch.clone(), self.meta.clone(), self.ahead.back()) else {
+            return Ok(());
+        };
+        let mut next = if self.scan.reverse { last.checked_sub(1) } else { Some(last + 1) };
+        let number = loop {
+            let Some(number) = next.filter(|n| *n < meta.blocks(self.section)) else { return Ok(()) };
+            let n = number / PARTITION_ENTRIES;
+            if !self.partitions.iter().any(|(held, _)| *held == n) {
+                if self.outside_top(n, meta.top(self.section)) {
+                    return Ok(());
+                }
+                self.fetch_index(Need::Partition(self.section, n)).await?;
+            }
+            let Some((_, partition)) = self.partitions.iter().find(|(held, _)| *held == n).cloned() else { return Ok(()) };
+            let at = number % PARTITION_ENTRIES;
+            if at >= partition.len() || self.outside(at, &partition) {
+                return Ok(());
+            }
+            if !self.skips(&partition[at], partition.get(at + 1).map(|next| next.first_key.as_ref())) {
+                break number;
+            }
+            next = if self.scan.reverse { number.checked_sub(1) } else { Some(number + 1) };
+        };
+        let (numbers, entries) = self.next_blocks(number)?;
+        self.pending = Some(Pending { numbers, task: prefetch(entries) });
         Ok(())
+    }
+
+    /// Whether all blocks of a partition of the index lie behind the range, by its first key and the next one's.
+    fn outside_top(&self, n: usize, top: &[PartitionEntry]) -> bool {
+        let Some(range) = self.current_range() else { return true };
+        if self.scan.reverse {
+            top.get(n + 1).is_some_and(|next| next.first_key < range.start)
+        } else {
+            range.end.as_ref().is_some_and(|end| top[n].first_key >= *end)
+        }
+    }
+
+    /// Those pages of a block's wide columns that were read ahead.
+    pub(crate) fn pages_of(&self, block: &ColumnarBlock) -> HashMap<u64, Arc<ColumnPage>> {
+        if self.pages.is_empty() {
+            return HashMap::new();
+        }
+        let offsets = block.columns().iter().flat_map(|slot| slot.wide()).map(|page| page.offset);
+        offsets.filter_map(|offset| Some((offset, self.pages.get(&offset)?.clone()))).collect()
     }
 
     fn blocks_ahead(&mut self, first: usize, partition: &[IndexEntry]) -> Vec<usize> {

@@ -17,6 +17,8 @@ use super::filter::FilterPartition;
 use super::index::{IndexEntry, PARTITION_ENTRIES};
 use super::reader::{Held, Meta, Need, Reader, Step, Stop};
 use crate::raw::{RawRow, Scan};
+use ahead::Pending;
+pub(crate) use ahead::Prefetch;
 use common::Result;
 use common::key::KeyRange;
 use position::{Columnar, Keyed, Position};
@@ -61,6 +63,9 @@ pub(crate) struct BlockCursor<R> {
     pages_ahead: bool,
     /// Bytes to read ahead at the next miss.
     ahead_bytes: u64,
+    /// How blocks are read beside the scan, if they are.
+    prefetch: Option<Prefetch>,
+    pending: Option<Pending>,
     scratch: Scratch,
     /// Cells of the last row: the next is likely to have as many.
     last_cells: usize,
@@ -115,6 +120,8 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
             pages: HashMap::new(),
             pages_ahead: false,
             ahead_bytes: 0,
+            prefetch: None,
+            pending: None,
             scratch: Scratch::for_scan(),
             last_cells: 0,
         }
@@ -300,6 +307,11 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
         if let Need::Wide(block, needed) = need {
             return self.fetch_pages(&block, &needed).await;
         }
+        self.fetch_index(need).await
+    }
+
+    /// Reads what lies at the SSTable's end, or a partition of its index or filter.
+    async fn fetch_index(&mut self, need: Need) -> Result<()> {
         let mut held = Held::default();
         self.reader.fetch(need, self.scan.fill_cache, &mut held).await?;
         if let Some((_, n, partition)) = held.partitions.pop() {

@@ -1,6 +1,7 @@
 //! Reading an SSTable. Nothing is read before it is asked for; what lies at its end stays in memory then, parts of index and
 //! filter and blocks in the cache. Every checksum is verified on every read from the object store.
 
+mod ahead;
 mod load;
 mod lookup;
 mod meta;
@@ -16,6 +17,7 @@ use super::object::Object;
 use super::range_deletes::RangeDelete;
 use crate::format::{SstableRef, names};
 use crate::metrics::Metrics;
+pub(crate) use ahead::Ahead;
 use common::Result;
 use common::key::KeyRange;
 use common::store::SharedStore;

@@ -1,20 +1,18 @@
-//! Wide columns of a block, whole.
+//! Pages of wide columns.
 
 use super::Reader;
-use crate::sstable::block::columnar::{ColumnPage, ColumnarBlock};
+use crate::sstable::block::columnar::{ColumnPage, WidePage};
 use common::{Error, Result};
 use std::sync::Arc;
 
 impl Reader {
-    /// All pages of the wide column at `place` of the dictionary, in the order of the block's rows. `fill`: they stay in
-    /// the cache.
+    /// These pages of wide columns, in this order. `fill`: they stay in the cache.
     ///
     /// # Errors
     /// `Corrupt` naming object and offset, `NotFound`, `Unavailable`.
-    pub(crate) async fn wide_pages(&self, block: &ColumnarBlock, place: u32, fill: bool) -> Result<Vec<Arc<ColumnPage>>> {
-        let places = block.wide(place);
+    pub(crate) async fn wide_pages(&self, places: &[&WidePage], fill: bool) -> Result<Vec<Arc<ColumnPage>>> {
         let mut found: Vec<_> = places.iter().map(|p| self.page_now(p.offset)).collect();
-        let missing: Vec<_> = places.iter().zip(&found).filter(|(_, page)| page.is_none()).map(|(p, _)| p).collect();
+        let missing: Vec<_> = places.iter().zip(&found).filter(|(_, page)| page.is_none()).map(|(p, _)| *p).collect();
         if !missing.is_empty() {
             let mut read: std::collections::HashMap<_, _> = self.load_pages(&missing, fill).await?.into_iter().collect();
             for (place, page) in places.iter().zip(&mut found).filter(|(_, page)| page.is_none()) {

@@ -1,0 +1,172 @@
+//! A column of a batch out of pieces of blocks' columns: as a slice where it is one piece, else by whole-piece copies.
+
+use super::page::{Column, Form, internal};
+use arrow_array::builder::GenericByteBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, BinaryType, ByteArrayType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType, Utf8Type,
+};
+use arrow_array::{Array, ArrayRef, BooleanArray, GenericByteArray, PrimitiveArray, UInt32Array, new_null_array};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer};
+use arrow_schema::{DataType, TimeUnit};
+use arrow_select::concat::concat;
+use arrow_select::take::take;
+use common::{Error, Result};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Neighbouring rows of a column.
+#[derive(Debug)]
+pub(super) struct Piece<'a> {
+    pub(super) column: &'a Column,
+    pub(super) rows: Range<usize>,
+}
+
+impl Piece<'_> {
+    /// Whether each row has a value; `None`: all have.
+    fn nulls(&self) -> Option<&NullBuffer> {
+        match &self.column.form {
+            Form::Plain(array) => array.nulls(),
+            Form::Dict { codes, .. } => codes.nulls(),
+            Form::Absent => None,
+        }
+    }
+
+    fn has_nulls(&self) -> bool {
+        matches!(self.column.form, Form::Absent) || self.nulls().is_some()
+    }
+
+    fn slice(&self, ty: &DataType) -> Result<ArrayRef> {
+        let (from, len) = (self.rows.start, self.rows.len());
+        match &self.column.form {
+            Form::Plain(array) if len == array.len() => Ok(array.clone()),
+            Form::Plain(array) => Ok(array.slice(from, len)),
+            Form::Dict { entries, codes } => take(entries, &codes.slice(from, len), None).map_err(|e| internal(&e)),
+            Form::Absent => Ok(new_null_array(ty, len)),
+        }
+    }
+}
+
+/// The pieces one behind the other, together `rows` rows, as an array of type `ty`.
+///
+/// # Errors
+/// `Internal` for pieces of another type.
+pub(super) fn gather(ty: &DataType, pieces: &[Piece<'_>], rows: usize) -> Result<ArrayRef> {
+    if let [one] = pieces {
+        return one.slice(ty);
+    }
+    match ty {
+        DataType::Int64 => numbers::<Int64Type>(pieces, rows),
+        DataType::Float64 => numbers::<Float64Type>(pieces, rows),
+        DataType::Timestamp(TimeUnit::Microsecond, None) => numbers::<TimestampMicrosecondType>(pieces, rows),
+        DataType::Date32 => numbers::<Date32Type>(pieces, rows),
+        DataType::Boolean => bools(pieces, rows),
+        DataType::Utf8 => texts::<Utf8Type>(pieces, rows),
+        DataType::Binary => texts::<BinaryType>(pieces, rows),
+        _ => {
+            let slices: Vec<_> = pieces.iter().map(|piece| piece.slice(ty)).collect::<Result<_>>()?;
+            concat(&slices.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(|e| internal(&e))
+        }
+    }
+}
+
+fn other_type() -> Error {
+    Error::internal("a column of another type than its output's")
+}
+
+fn numbers<T: ArrowPrimitiveType>(pieces: &[Piece<'_>], rows: usize) -> Result<ArrayRef> {
+    let mut values: Vec<T::Native> = Vec::with_capacity(rows);
+    for piece in pieces {
+        match &piece.column.form {
+            Form::Plain(array) => {
+                let array = array.as_primitive_opt::<T>().ok_or_else(other_type)?;
+                values.extend_from_slice(&array.values()[piece.rows.clone()]);
+            }
+            Form::Absent => values.resize(values.len() + piece.rows.len(), T::Native::default()),
+            Form::Dict { .. } => return Err(other_type()),
+        }
+    }
+    Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls(pieces, rows))))
+}
+
+fn bools(pieces: &[Piece<'_>], rows: usize) -> Result<ArrayRef> {
+    let mut values = BooleanBufferBuilder::new(rows);
+    for piece in pieces {
+        match &piece.column.form {
+            Form::Plain(array) => append(array.as_boolean_opt().ok_or_else(other_type)?.values(), &piece.rows, &mut values),
+            Form::Absent => values.append_n(piece.rows.len(), false),
+            Form::Dict { .. } => return Err(other_type()),
+        }
+    }
+    Ok(Arc::new(BooleanArray::new(values.finish(), nulls(pieces, rows))))
+}
+
+fn append(bits: &BooleanBuffer, rows: &Range<usize>, out: &mut BooleanBufferBuilder) {
+    out.append_packed_range(bits.offset() + rows.start..bits.offset() + rows.end, bits.values());
+}
+
+fn nulls(pieces: &[Piece<'_>], rows: usize) -> Option<NullBuffer> {
+    if !pieces.iter().any(Piece::has_nulls) {
+        return None;
+    }
+    let mut out = BooleanBufferBuilder::new(rows);
+    for piece in pieces {
+        match piece.nulls() {
+            Some(nulls) => append(nulls.inner(), &piece.rows, &mut out),
+            None => out.append_n(piece.rows.len(), !piece.has_nulls()),
+        }
+    }
+    Some(NullBuffer::new(out.finish()))
+}
+
+fn texts<T: ByteArrayType<Offset = i32>>(pieces: &[Piece<'_>], rows: usize) -> Result<ArrayRef> {
+    let mut bytes = 0;
+    for piece in pieces {
+        bytes += bytes_of::<T>(piece)?;
+    }
+    let mut out = GenericByteBuilder::<T>::with_capacity(rows, bytes);
+    for piece in pieces {
+        match &piece.column.form {
+            Form::Plain(array) => {
+                let array = array.as_bytes_opt::<T>().ok_or_else(other_type)?;
+                out.append_array(&array.slice(piece.rows.start, piece.rows.len())).map_err(|e| internal(&e))?;
+            }
+            Form::Dict { entries, codes } => {
+                expand(entries.as_bytes_opt::<T>().ok_or_else(other_type)?, codes, &piece.rows, &mut out);
+            }
+            Form::Absent => out.append_nulls(piece.rows.len()),
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// Bytes of a piece's texts, about where they are in a dictionary.
+fn bytes_of<T: ByteArrayType<Offset = i32>>(piece: &Piece<'_>) -> Result<usize> {
+    Ok(match &piece.column.form {
+        Form::Plain(array) => {
+            let offsets = array.as_bytes_opt::<T>().ok_or_else(other_type)?.offsets();
+            (offsets[piece.rows.end] - offsets[piece.rows.start]) as usize
+        }
+        Form::Dict { entries, .. } => {
+            let entries = entries.as_bytes_opt::<T>().ok_or_else(other_type)?;
+            entries.value_data().len() * piece.rows.len() / entries.len().max(1)
+        }
+        Form::Absent => 0,
+    })
+}
+
+fn expand<T: ByteArrayType>(entries: &GenericByteArray<T>, codes: &UInt32Array, rows: &Range<usize>, out: &mut GenericByteBuilder<T>) {
+    let of_rows = &codes.values()[rows.clone()];
+    match codes.nulls() {
+        None => of_rows.iter().for_each(|code| out.append_value(entries.value(*code as usize))),
+        Some(nulls) => {
+            for (code, row) in of_rows.iter().zip(rows.clone()) {
+                if nulls.is_valid(row) {
+                    out.append_value(entries.value(*code as usize));
+                } else {
+                    out.append_null();
+                }
+            }
+        }
+    }
+}
