@@ -3,7 +3,7 @@
 //! ```text
 //! sections    7 × (offset u64 LE, length u32 LE): range deletes, index partitions, filter partitions, filter index, top index,
 //!             dictionary, properties
-//! version     u16 LE   2
+//! version     u16 LE   3
 //! reserved    u16 LE   0
 //! crc32c      u32 LE   of the 88 bytes above
 //! magic       8 bytes  b"STELESST"
@@ -11,7 +11,7 @@
 
 pub(super) const FOOTER_BYTES: usize = 100;
 const MAGIC: &[u8; 8] = b"STELESST";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const SECTIONS: usize = 7;
 const VERSION_AT: usize = 12 * SECTIONS;
 const CRC_AT: usize = 88;

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use common::ErrorKind;
 
-    const GOLDEN: &[u8] = include_bytes!("../../testdata/sstable-v2");
+    const GOLDEN: &[u8] = include_bytes!("../../testdata/sstable-v3");
 
     #[tokio::test]
     async fn an_sstable_says_what_it_holds() {

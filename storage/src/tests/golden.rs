@@ -152,7 +152,7 @@ async fn sstable_bytes_are_as_released() {
     let finished = writer.finish().await.unwrap();
     let bytes = store.get(&crate::format::names::sstable(&name)).await.unwrap().bytes().await.unwrap();
     assert_eq!(bytes.len() as u64, finished.size);
-    golden("sstable-v2", &bytes);
+    golden("sstable-v3", &bytes);
 }
 
 fn sstable_row(i: u64) -> RawRow {
@@ -203,13 +203,15 @@ fn giant_row() -> RawRow {
 
 #[tokio::test]
 async fn an_sstable_of_another_version_is_refused_by_its_number() {
-    let store: common::store::SharedStore = Arc::new(InMemory::new());
-    let name = SstableName { home: TabletId(9), epoch: Epoch(3), number: 12 };
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/sstable-v1");
-    let bytes = std::fs::read(path).unwrap();
-    let size = bytes.len() as u64;
-    store.put(&crate::format::names::sstable(&name), bytes.into()).await.unwrap();
-    let context = ReaderContext { store, cache: Arc::new(BlockCache::new(1 << 20, 4096)), metrics: Arc::default() };
-    let e = Reader::of_object(context, name, size).meta().await.unwrap_err();
-    assert!(e.message.contains("version 1") && e.message.contains("reads 2"), "{e}");
+    for version in 1..3 {
+        let store: common::store::SharedStore = Arc::new(InMemory::new());
+        let name = SstableName { home: TabletId(9), epoch: Epoch(3), number: 12 };
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/sstable-v{version}"));
+        let bytes = std::fs::read(path).unwrap();
+        let size = bytes.len() as u64;
+        store.put(&crate::format::names::sstable(&name), bytes.into()).await.unwrap();
+        let context = ReaderContext { store, cache: Arc::new(BlockCache::new(1 << 20, 4096)), metrics: Arc::default() };
+        let e = Reader::of_object(context, name, size).meta().await.unwrap_err();
+        assert!(e.message.contains(&format!("version {version}")) && e.message.contains("reads 3"), "{e}");
+    }
 }

@@ -57,7 +57,7 @@ impl FilterBuilder {
 
     /// Ends a partition: the next begins with the next row.
     fn close(&mut self) -> Result<()> {
-        let partition = FilterPartition::of(&self.hashes)?.encode()?;
+        let partition = FilterPartition::of(&self.hashes).encode()?;
         let length = u32::try_from(partition.len()).map_err(|_| Error::internal("a filter partition above 4 GiB"))?;
         let offset = self.built.partitions.len() as u64;
         self.built.index.partitions.push(FilterPlace { first: std::mem::take(&mut self.first), offset, length });
