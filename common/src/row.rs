@@ -29,6 +29,14 @@ pub struct Row {
     pub cells: Vec<Cell>,
 }
 
+impl Row {
+    /// Bytes of key, qualifiers and values.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.cells.iter().map(|c| c.qualifier.len() + c.value.len()).sum::<usize>()
+    }
+}
+
 /// One change to a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mutation {

@@ -121,6 +121,16 @@ impl GcRule {
         }
     }
 
+    /// Whether it depends on how old a cell is.
+    #[must_use]
+    pub fn looks_at_age(&self) -> bool {
+        match self {
+            Self::KeepAll | Self::MaxVersions(_) => false,
+            Self::MaxAgeSeconds(_) => true,
+            Self::Union(rules) | Self::Intersection(rules) => rules.iter().any(Self::looks_at_age),
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         match self {
             Self::MaxVersions(0) => Err("max_versions must be at least 1".into()),

@@ -9,6 +9,26 @@ const NAMED: u8 = 0x01;
 /// only). It lies in the table's first family and is never shown.
 pub const ROW_MARKER: &[u8] = &[];
 
+/// Declared columns of which the stored bytes are at hand: cells by the million share them without counting references.
+const AT_HAND: usize = 1024;
+static DECLARED_COLUMNS: [[u8; 5]; AT_HAND] = {
+    let mut all = [[DECLARED, 0, 0, 0, 0]; AT_HAND];
+    let mut id = 0;
+    while id < AT_HAND {
+        let [_, _, high, low] = (id as u32).to_be_bytes();
+        (all[id][3], all[id][4]) = (high, low);
+        id += 1;
+    }
+    all
+};
+
+fn declared(id: ColumnId) -> Bytes {
+    match DECLARED_COLUMNS.get(id.0 as usize) {
+        Some(bytes) => Bytes::from_static(bytes),
+        None => [&[DECLARED], id.0.to_be_bytes().as_slice()].concat().into(),
+    }
+}
+
 /// A qualifier as files and the log hold it: `00` + column id (4 bytes big-endian) for a declared
 /// column, `01` + the qualifier for an undeclared one, empty for the [row marker](ROW_MARKER).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,12 +46,7 @@ impl StoredQualifier {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         match self {
-            Self::Declared(id) => {
-                let mut out = BytesMut::with_capacity(5);
-                out.put_u8(DECLARED);
-                out.put_u32(id.0);
-                out.freeze()
-            }
+            Self::Declared(id) => declared(*id),
             Self::Named(name) => {
                 let mut out = BytesMut::with_capacity(1 + name.len());
                 out.put_u8(NAMED);
@@ -39,6 +54,15 @@ impl StoredQualifier {
                 out.freeze()
             }
             Self::Marker => Bytes::from_static(ROW_MARKER),
+        }
+    }
+
+    /// Stored bytes that are cheap to clone, if they are those of a declared column; else as they are.
+    #[must_use]
+    pub fn shared(stored: Bytes) -> Bytes {
+        match stored.as_ref() {
+            [DECLARED, a, b, c, d] => declared(ColumnId(u32::from_be_bytes([*a, *b, *c, *d]))),
+            _ => stored,
         }
     }
 

@@ -11,7 +11,7 @@ mod stream;
 pub(crate) use changes::{KeyTimes, changes};
 pub(crate) use covers::Covers;
 pub(crate) use merge::{Merge, Source, Sources, sources_of};
-pub(crate) use point::{stored, with_memory};
+pub(crate) use point::{Now, row_now, stored, with_memory};
 pub(crate) use resolve::{Deletes, Rules, View, rules};
 pub(crate) use stream::rows;
 

@@ -1,16 +1,59 @@
 //! One row: looked up in each source, judged once. Neither streams nor merges.
 
 use super::merge::overlaps;
-use super::resolve::Deletes;
+use super::resolve::{Deletes, View};
 use crate::memtable::{Memtable, Newest, Versions};
 use crate::raw::{RawCell, RawRow, Scan};
-use crate::sstable::{Found, KeyHash, Reader};
+use crate::sstable::{Clean, Found, KeyHash, Place, Reader};
 use bytes::Bytes;
 use common::Result;
 use common::ids::{FamilyId, Seq};
+use common::row::Row;
 use common::time::{Micros, TimeRange};
 use std::ops::Deref;
 use std::sync::Arc;
+
+/// What reading a row came to without a wait.
+pub(crate) enum Now {
+    /// The row; `None` if nothing of it is asked for and visible.
+    Row(Option<Row>),
+    /// Something must be read from the store, or the row gathered and judged: [`stored`], [`with_memory`], [`View::resolve`].
+    Unsure,
+}
+
+/// A row that at most one columnar block holds, whole, and no memtable, as `view` sees it; `scan` says what is wanted of it, its
+/// ranges do not count. Nothing is allocated before the row is found.
+pub(crate) fn row_now<'a>(
+    sstables: impl Iterator<Item = &'a Reader>,
+    mut memtables: impl Iterator<Item = &'a Arc<Memtable>>,
+    key: &[u8],
+    scan: &Scan,
+    view: &View,
+) -> Result<Now> {
+    if !view.is_plain() || memtables.any(|table| table.has_range_deletes() || table.row(key, |_| ()).is_some()) {
+        return Ok(Now::Unsure);
+    }
+    let hash = KeyHash::of_row(key);
+    let mut found = None;
+    for table in sstables {
+        if table.may_cover(key) {
+            return Ok(Now::Unsure);
+        }
+        if !overlaps(Some(table.entry().seqs), scan) {
+            continue;
+        }
+        match table.place_now(key, hash, scan)? {
+            Place::Absent => {}
+            Place::Row(place) if found.is_none() => found = Some(place),
+            Place::Row(_) | Place::Unsure => return Ok(Now::Unsure),
+        }
+    }
+    let Some(place) = found else { return Ok(Now::Row(None)) };
+    Ok(match place.clean(scan, |column, timestamp| view.shows_alone(column.family, timestamp))? {
+        Clean::Row(row) => Now::Row(row),
+        Clean::Unsure => Now::Unsure,
+    })
+}
 
 /// What SSTables hold of a row; `scan` says what is wanted of it, its ranges do not count.
 pub(crate) async fn stored<R>(sstables: &[R], key: &[u8], scan: &Scan) -> Result<RawRow>

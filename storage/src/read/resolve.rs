@@ -112,6 +112,18 @@ impl View {
         (self.cells_per_column > 0).then_some((self.cells_per_column, self.timestamps))
     }
 
+    /// Whether it shows each cell for itself, however many stand before it in the row.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.cells == (0, usize::MAX) && !self.keep_empty_rows
+    }
+
+    /// Whether it shows a plain value that is the only version in its column, where no delete covers it; the column is one that
+    /// is wanted.
+    pub(crate) fn shows_alone(&self, family: FamilyId, timestamp: Micros) -> bool {
+        let age = self.now.0.saturating_sub(timestamp.0);
+        self.rule(family).is_some_and(|rule| !rule.condemns(0, age)) && self.timestamps.contains(timestamp)
+    }
+
     /// The row at `at`; `None` if nothing asked for is visible.
     pub(crate) fn resolve(&self, row: RawRow, at: Seq) -> Option<Row> {
         let deletes = &Deletes::of(&row.deletes, &row.covers, at);

@@ -49,7 +49,7 @@ pub(crate) use layout::Layout;
 pub(crate) use properties::Dictionary;
 pub use properties::{ColumnStats, Properties};
 pub(crate) use range_deletes::RangeDelete;
-pub(crate) use reader::{Found, Meta, Reader, ReaderContext};
+pub(crate) use reader::{Clean, Found, Meta, Place, Reader, ReaderContext};
 pub use survey::Sstable;
 pub(crate) use writer::{Finished, Writer};
 

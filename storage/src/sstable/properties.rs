@@ -6,6 +6,7 @@ use bytes::Bytes;
 use common::envelope::Magic;
 use common::ids::{FamilyId, Seq};
 use common::key::KeyRange;
+use common::schema::StoredQualifier;
 use common::time::Micros;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,12 @@ impl Dictionary {
     /// The column at this place.
     pub(crate) fn column(&self, place: u32) -> Option<&ColumnStats> {
         self.columns.get(place as usize)
+    }
+
+    /// With qualifiers that are cheap to clone.
+    pub(super) fn shared(mut self) -> Self {
+        self.columns.iter_mut().for_each(|c| c.qualifier = StoredQualifier::shared(std::mem::take(&mut c.qualifier)));
+        self
     }
 
     /// The place of a column.

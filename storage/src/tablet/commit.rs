@@ -207,7 +207,7 @@ impl Inner {
     fn settled_as(&self, ticket: u64, durable: Result<()>) -> Result<()> {
         let settled = self.settle_queue(ticket, durable);
         // Not every effect moves `visible`, but whoever drains waits for all of them.
-        self.visible.send_modify(|_| {});
+        self.visible.wake();
         settled
     }
 
@@ -240,13 +240,13 @@ impl Inner {
                 self.shared.memory.take(bytes.saturating_sub(reserved));
                 self.state().active.insert_entries(rows, bytes, log_from);
                 self.shared.memory.release(reserved.saturating_sub(bytes));
-                self.visible.send_replace(last);
+                self.visible.set(last);
             }
             Effect::DeleteRange(delete) => {
                 // What was reserved is what the memtable counts.
                 let seq = delete.seq;
                 self.state().active.insert_range_delete(delete, log_from);
-                self.visible.send_replace(seq);
+                self.visible.set(seq);
             }
             Effect::Note => self.shared.memory.release(reserved),
             Effect::Stage { run, part, rows } => {
@@ -262,7 +262,7 @@ impl Inner {
                     self.shared.staged.release(taken.weight);
                     self.insert(taken.rows.into_iter().map(|row| (version, row)).collect(), taken.log_from.min(log_from));
                     queue.staged.remember(&runs, version);
-                    self.visible.send_replace(version);
+                    self.visible.set(version);
                 }
             }
         }
@@ -298,7 +298,7 @@ impl Inner {
         while let Some(pending) = queue.pop_up_to(ticket) {
             self.give_back(&pending);
         }
-        self.visible.send_modify(|_| {});
+        self.visible.wake();
     }
 
     /// The timestamp given to what begins now.

@@ -1,6 +1,6 @@
 //! A tablet's state, and who may change what.
 //!
-//! Locks are taken in this order and none is held across an await: `numbering`, `queue`, `state`. The async
+//! Locks are taken in this order and none is held across an await: `numbering`, `queue`, `changing`. The async
 //! locks `flushing`, `compacting`, `manifest` are taken in this order, before any of the others.
 
 use super::hot::HotRows;
@@ -8,6 +8,7 @@ use super::numbering::Numbering;
 use super::queue::Queue;
 use super::snapshots::Snapshots;
 use super::sst::Sst;
+use super::visible::Visible;
 use crate::compaction::Points;
 use crate::event_time::EventTimes;
 use crate::format::{LogBody, LogRecord, SliceKey, SstableName};
@@ -17,6 +18,7 @@ use crate::read::{Rules, Sources, rules};
 use crate::shared::Shared;
 use crate::sstable::Reader;
 use crate::sync::{lock, read, write};
+use arc_swap::ArcSwap;
 use common::ids::{Epoch, Seq, TabletId};
 use common::key::KeyRange;
 use common::schema::{Table, TableKind};
@@ -25,9 +27,8 @@ use common::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use tokio::sync::watch;
 
 /// How a tablet stands.
 #[derive(Clone, Debug)]
@@ -39,17 +40,19 @@ pub(super) enum Status {
     Ended(Error),
 }
 
-/// What is known of the table.
+/// What is known of the table: replaced with the state.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) table: Arc<Table>,
     /// Its GC rules, as reads want them.
-    rules: Rules,
+    pub(super) rules: Rules,
+    /// Whether some rule looks at the age of cells.
+    pub(super) ages: bool,
 }
 
 impl From<Arc<Table>> for Known {
     fn from(table: Arc<Table>) -> Self {
-        Self { rules: rules(&table), table }
+        Self { rules: rules(&table), ages: table.families.iter().any(|f| f.gc.looks_at_age()), table }
     }
 }
 
@@ -73,6 +76,8 @@ pub(super) struct State {
     pub(super) sstables: Vec<SstHandle>,
     /// Which seqs can be read.
     pub(super) readable: Points,
+    /// The table as last set.
+    pub(super) known: Known,
 }
 
 /// An SSTable as a source of reads.
@@ -87,6 +92,13 @@ impl Deref for SstHandle {
     }
 }
 
+impl SstHandle {
+    /// Whether a row with this event time may lie in it.
+    pub(super) fn may_hold(&self, time: Micros) -> bool {
+        self.0.entry.event_times.is_none_or(|(low, high)| low <= time && time <= high)
+    }
+}
+
 impl State {
     /// Those that rows of these event times may lie in.
     pub(super) fn sources_of(&self, times: Option<&EventTimes>) -> Sources<SstHandle> {
@@ -97,8 +109,7 @@ impl State {
     /// SSTables that a row with this event time may lie in.
     pub(super) fn sstables_at(&self, time: Option<Micros>) -> Cow<'_, [SstHandle]> {
         let Some(time) = time else { return Cow::Borrowed(&self.sstables) };
-        let holds = |s: &&SstHandle| s.0.entry.event_times.is_none_or(|(low, high)| low <= time && time <= high);
-        Cow::Owned(self.sstables.iter().filter(holds).cloned().collect())
+        Cow::Owned(self.sstables.iter().filter(|s| s.may_hold(time)).cloned().collect())
     }
 
     /// Oldest first.
@@ -122,14 +133,18 @@ pub(crate) struct Inner {
     pub(super) range: KeyRange,
     pub(super) epoch: Epoch,
     pub(super) shared: Arc<Shared>,
-    pub(super) table: RwLock<Known>,
     pub(super) status: RwLock<Status>,
+    /// Whether the status is an end. Set after it and before the memtables go.
+    pub(super) ended: AtomicBool,
     /// Gives seqs and timestamps; held while a batch is encoded and handed to the log, so that log order is seq order.
     pub(super) numbering: Mutex<Numbering>,
     /// What the log has and the memtable has not; held while durable batches are inserted.
     pub(super) queue: Mutex<Queue>,
-    pub(super) state: RwLock<Arc<State>>,
-    pub(super) visible: watch::Sender<Seq>,
+    /// Readers take no lock.
+    pub(super) state: ArcSwap<State>,
+    /// Held while the state is replaced.
+    pub(super) changing: Mutex<()>,
+    pub(super) visible: Visible,
     /// Rows that read-modify-writes change again and again.
     pub(super) hot: HotRows,
     pub(super) snapshots: Arc<Snapshots>,
@@ -152,30 +167,35 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(super) fn table(&self) -> Arc<Table> {
-        read(&self.table).table.clone()
+        self.state.load().known.table.clone()
     }
 
     /// The GC rules of its table.
     pub(super) fn rules(&self) -> Rules {
-        read(&self.table).rules.clone()
+        self.state.load().known.rules.clone()
     }
 
     pub(super) fn state(&self) -> Arc<State> {
-        read(&self.state).clone()
+        self.state.load_full()
     }
 
     /// Replaces the state.
     pub(super) fn change_state(&self, change: impl FnOnce(&mut State)) {
-        let mut state = write(&self.state);
-        change(Arc::make_mut(&mut state));
+        let _one = lock(&self.changing);
+        let mut state = State::clone(&self.state.load());
+        change(&mut state);
+        self.state.store(Arc::new(state));
     }
 
     pub(super) fn visible(&self) -> Seq {
-        *self.visible.borrow()
+        self.visible.get()
     }
 
     /// Whether it still serves reads.
     pub(super) fn check_serving(&self) -> Result<()> {
+        if !self.ended.load(Ordering::Acquire) {
+            return Ok(());
+        }
         match &*read(&self.status) {
             Status::Open | Status::Closing => Ok(()),
             Status::Ended(e) => Err(e.clone()),
@@ -209,9 +229,10 @@ impl Inner {
             }
             tracing::info!(tablet = %self.id, epoch = %self.epoch, reason = %e, "tablet ends here");
             *status = Status::Ended(e);
+            self.ended.store(true, Ordering::Release);
         }
         self.release_memory();
-        self.visible.send_modify(|_| {});
+        self.visible.wake();
     }
 
     fn release_memory(&self) {

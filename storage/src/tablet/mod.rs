@@ -15,6 +15,7 @@ mod maintain;
 mod memory;
 mod numbering;
 mod open;
+mod point;
 mod queue;
 mod replay;
 mod requests;
@@ -24,6 +25,7 @@ mod snapshots;
 mod sst;
 mod staging;
 mod validate;
+mod visible;
 
 pub(crate) use inner::Inner;
 pub use samples::KeySample;
@@ -32,7 +34,6 @@ pub(crate) use open::{LogNeed, LogSource, open};
 pub(crate) use sst::Retired;
 
 use crate::arrow::ScanSpec;
-use crate::sync::write;
 use arrow_array::RecordBatch;
 use common::Result;
 use common::conditional::{CheckAndMutate, Checked, Modified, ReadModifyWrite};
@@ -189,7 +190,11 @@ impl Tablet {
     /// # Errors
     /// As for [`Self::read`]; `NotMine` also for a key outside the tablet.
     pub async fn read_row(&self, key: &[u8], spec: &ReadSpec, at: Seq) -> Result<Option<Row>> {
-        self.inner.read_row(key, spec, at).await
+        match self.inner.read_row_now(key, spec, at)? {
+            Ok(row) => Ok(row),
+            // Boxed, for few need it, and all would carry it.
+            Err(read) => Box::pin(self.inner.read_row(key, read)).await,
+        }
     }
 
     /// Scans columns of rows as of `at`; `Seq::MAX`: the newest visible. Batches have the asked columns in the asked
@@ -258,7 +263,7 @@ impl Tablet {
 
     /// Takes a newer schema or GC rules.
     pub fn set_table(&self, table: Arc<Table>) {
-        *write(&self.inner.table) = table.into();
+        self.inner.change_state(|state| state.known = table.into());
     }
 
     /// Flushes everything visible now to SSTables.

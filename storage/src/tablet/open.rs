@@ -16,6 +16,7 @@ use super::queue::Queue;
 use super::replay::Replayed;
 use super::snapshots::Snapshots;
 use super::sst::{Sst, reference};
+use super::visible::Visible;
 use crate::compaction::{self, Names, Points, Target};
 use crate::format::{LogBody, LogName, LogRecord, Manifest, SstableName, SstableRef};
 use crate::log::{EncodedRecords, Part, RecordStream};
@@ -26,13 +27,13 @@ use crate::read::Sources;
 use crate::shared::Shared;
 use crate::slice::Slicer;
 use crate::sstable::Layout;
+use arc_swap::ArcSwap;
 use common::ids::Seq;
 use common::time::Micros;
 use common::{Error, Result};
 use futures::stream::{self, StreamExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use tokio::sync::watch;
 
 /// Which records of which log a tablet's recovery needs.
 #[derive(Clone, Copy, Debug)]
@@ -172,18 +173,20 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         frozen: Vec::new(),
         sstables,
         readable: Points::new(next.points.clone(), next.floor),
+        known: open.table.clone().into(),
     };
     let inner = Arc::new(Inner {
         id: open.tablet,
         range: open.range.clone(),
         epoch: open.epoch,
         shared: shared.clone(),
-        table: RwLock::new(open.table.clone().into()),
         status: RwLock::new(Status::Open),
+        ended: AtomicBool::new(false),
         numbering: Mutex::new(Numbering { next: visible.next(), highest, requests, broken: None }),
         queue: Mutex::new(Queue::new(staged, staged_bytes)),
-        state: RwLock::new(Arc::new(state)),
-        visible: watch::Sender::new(visible),
+        state: ArcSwap::from_pointee(state),
+        changing: Mutex::default(),
+        visible: Visible::new(visible),
         hot: HotRows::default(),
         snapshots,
         flushing: tokio::sync::Mutex::default(),

@@ -3,6 +3,7 @@
 mod arrow;
 mod cached;
 mod changes;
+mod clean;
 mod clones;
 mod commit;
 mod compaction;

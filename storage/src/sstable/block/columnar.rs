@@ -2,9 +2,11 @@
 
 use super::super::object::Object;
 use super::super::page::{PageHead, RawPage};
+use super::points::Points;
 use super::{column, overflow};
 use crate::codec::Damaged;
 use crate::format::CellKind;
+use crate::sstable::filter::KeyHash;
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use bytes::Bytes;
 use common::Result;
@@ -21,6 +23,8 @@ pub(crate) struct ColumnarBlock {
     pub(super) offset: u64,
     pub(super) first_ordinal: u64,
     pub(super) keys: Keys,
+    /// Made when a single row is first looked for; `None` if there are too many rows.
+    pub(super) points: OnceLock<Option<Points>>,
     pub(super) timestamps: ScalarBuffer<i64>,
     pub(super) seqs: ScalarBuffer<u64>,
     /// In the order of family and qualifier.
@@ -187,6 +191,14 @@ impl ColumnarBlock {
         self.keys.partition_point(|k| k < key)
     }
 
+    /// The row of exactly this key. The first time it takes as long as hashing all keys: for blocks that stay in memory.
+    pub(in crate::sstable) fn row_of(&self, key: &[u8], hash: KeyHash) -> Option<usize> {
+        match self.points.get_or_init(|| Points::of(&self.keys)) {
+            Some(points) => points.find(&self.keys, key, hash),
+            None => Some(self.row_at_or_above(key)).filter(|row| *row < self.rows() && self.key(*row) == key),
+        }
+    }
+
     /// Of most cells of each row.
     pub(crate) fn timestamps(&self) -> &ScalarBuffer<i64> {
         &self.timestamps
@@ -281,6 +293,14 @@ impl ColumnSlot {
             Pages::Narrow { .. } => &[],
             Pages::Wide(pages) => pages,
         }
+    }
+}
+
+impl ColumnSlot {
+    /// Where the page of a wide column lies that holds a row; `None` if the column is not wide here.
+    pub(in crate::sstable) fn wide_of(&self, row: usize) -> Option<&WidePage> {
+        let wide = self.wide();
+        wide.get(wide.partition_point(|page| page.first_row <= row).checked_sub(1)?)
     }
 }
 

@@ -15,6 +15,7 @@ use super::super::layout::MAX_BLOCK_ROWS;
 use super::super::page::{PageHead, RawPage};
 use super::Object;
 use super::columnar::{ColumnInfo, ColumnSlot, ColumnarBlock, Keys, OverflowSlot, Pages, WidePage};
+use super::points::BYTES_A_ROW as POINT_BYTES;
 use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::OffsetBuffer;
 use bytes::Bytes;
@@ -138,12 +139,13 @@ impl Parser<'_> {
         let keys = read_keys(&keys, rows)?;
         let timestamps = read_ints(&timestamps, rows)?;
         let seqs: Vec<u64> = read_ints(&seqs, rows)?.into_iter().map(|seq| seq as u64).collect();
-        let weight = self.weight + (rows * 20 + keys.data.len() + 256 + columns.len() * 96) as u64;
+        let weight = self.weight + (rows * (20 + POINT_BYTES) + keys.data.len() + 256 + columns.len() * 96) as u64;
         Ok(ColumnarBlock {
             object: object.clone(),
             offset: self.offset,
             first_ordinal,
             keys,
+            points: OnceLock::new(),
             timestamps: timestamps.into(),
             seqs: seqs.into(),
             columns,

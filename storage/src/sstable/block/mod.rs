@@ -1,15 +1,19 @@
 //! Blocks, the unit of index and cache: columnar ones of pages, keyed ones of prefix-compressed entries.
 
+mod before;
+mod clean;
 pub(crate) mod column;
 pub(crate) mod columnar;
 mod header;
 pub(in crate::sstable) mod items;
 pub(in crate::sstable) mod keyed;
 mod overflow;
+mod points;
 mod row;
 mod write;
 
 use super::object::Object;
+pub(in crate::sstable) use clean::{Shown, WideOfRows, clean_rows};
 pub(in crate::sstable) use header::{WideRun, parse};
 pub(in crate::sstable) use row::{Scratch, WidePages, read_row, wide_needed};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! One row out of a columnar block.
 
 use super::super::properties::{ColumnStats, Dictionary};
+use super::clean::WideOfRows;
 use super::columnar::{ColumnPage, ColumnSlot, ColumnarBlock, Overflow, OverflowCell, OverflowColumn, Values, WidePage};
 use super::items::Wanted;
 use crate::codec::{Damaged, Result};
@@ -75,6 +76,12 @@ impl WidePages {
         let at = page_of(wide, row);
         let page = self.0.get(slot)?.get(at)?.as_ref()?;
         Some((page, row - wide[at].first_row))
+    }
+}
+
+impl WideOfRows for WidePages {
+    fn wide(&self, at: usize, slot: &ColumnSlot, row: usize) -> Option<(&ColumnPage, usize)> {
+        self.page(at, slot.wide(), row)
     }
 }
 

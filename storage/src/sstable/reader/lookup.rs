@@ -9,7 +9,7 @@ use crate::sstable::block::items::{Wanted, read_deletes};
 use crate::sstable::block::{Block, Scratch, WidePages, keyed, read_row, wide_needed};
 use crate::sstable::cursor::BlockCursor;
 use crate::sstable::filter::KeyHash;
-use crate::sstable::index::{BlockKind, IndexEntry, PARTITION_ENTRIES};
+use crate::sstable::index::{BlockKind, Bounds, IndexEntry, PARTITION_ENTRIES};
 use crate::sstable::{Meta, Section};
 use bytes::Bytes;
 use common::Result;
@@ -105,9 +105,7 @@ impl Reader {
         if entry.kind != BlockKind::Columnar {
             return Ok(Way::Cursor(Section::Cells));
         }
-        let bounds = &entry.bounds;
-        if bounds.seqs.0 > scan.at || bounds.seqs.1 <= scan.above || bounds.timestamps.1 < scan.oldest || bounds.timestamps.0 > scan.newest
-        {
+        if is_outside(&entry.bounds, scan) {
             return Ok(Way::Done);
         }
         let block = self.held_block(entry, held).ok_or_else(|| found.need())?;
@@ -177,7 +175,7 @@ impl Reader {
     }
 
     /// The last block that begins at or below the key.
-    fn last_block(&self, meta: &Meta, section: Section, key: &[u8], held: &Held) -> Step<Option<FoundEntry>> {
+    pub(super) fn last_block(&self, meta: &Meta, section: Section, key: &[u8], held: &Held) -> Step<Option<FoundEntry>> {
         let below = |first: &Bytes| first.as_ref() <= key;
         let Some(n) = meta.top(section).partition_point(|p| below(&p.first_key)).checked_sub(1) else { return Ok(None) };
         let partition = self.held_partition(meta, section, n, held)?;
@@ -186,14 +184,19 @@ impl Reader {
     }
 }
 
-struct FoundEntry {
+/// Whether nothing that a scan wants can lie in a block of cells with these bounds.
+pub(super) fn is_outside(bounds: &Bounds, scan: &Scan) -> bool {
+    bounds.seqs.0 > scan.at || bounds.seqs.1 <= scan.above || bounds.timestamps.1 < scan.oldest || bounds.timestamps.0 > scan.newest
+}
+
+pub(super) struct FoundEntry {
     partition: Arc<Vec<IndexEntry>>,
     at: usize,
     number: usize,
 }
 
 impl FoundEntry {
-    fn entry(&self) -> &IndexEntry {
+    pub(super) fn entry(&self) -> &IndexEntry {
         &self.partition[self.at]
     }
 

@@ -70,7 +70,7 @@ impl Reader {
         }
         let meta = Meta {
             properties: self.record(&tail, footer.properties, PROPERTIES_MAGIC)?,
-            dictionary: self.record(&tail, footer.dictionary, DICTIONARY_MAGIC)?,
+            dictionary: self.record::<Dictionary>(&tail, footer.dictionary, DICTIONARY_MAGIC)?.shared(),
             filter: self.record(&tail, footer.filter_index, FILTER_INDEX_MAGIC)?,
             top: self.record(&tail, footer.top, TOP_MAGIC)?,
             footer,

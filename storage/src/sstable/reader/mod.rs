@@ -5,6 +5,7 @@ mod ahead;
 mod load;
 mod lookup;
 mod meta;
+mod place;
 mod wide;
 
 use super::Section;
@@ -24,6 +25,7 @@ use common::store::SharedStore;
 pub(in crate::sstable) use load::Held;
 pub(crate) use lookup::Found;
 pub(crate) use meta::Meta;
+pub(crate) use place::{Clean, Place};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::OnceCell;
@@ -118,6 +120,11 @@ impl Reader {
 
     pub(crate) fn has_range_deletes(&self) -> bool {
         self.entry.range_deletes.is_some()
+    }
+
+    /// Whether a row-range delete may cover the key.
+    pub(crate) fn may_cover(&self, key: &[u8]) -> bool {
+        self.entry.range_deletes.as_ref().is_some_and(|range| range.contains(key))
     }
 
     /// All its row-range deletes, clipped to the part of it that counts.
