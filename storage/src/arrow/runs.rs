@@ -297,42 +297,6 @@ fn times_are_of_keys(table: &Table) -> bool {
 
 /// The first of a block's rows that come before `limit` in the scan's direction.
 fn before(block: &ColumnarBlock, rows: &Range<usize>, limit: Option<&[u8]>, reverse: bool) -> Range<usize> {
-    let Some(limit) = limit else { return rows.clone() };
-    if reverse {
-        rows.end - count(rows.len(), |i| block.key(rows.end - 1 - i) > limit)..rows.end
-    } else {
-        rows.start..rows.start + count(rows.len(), |i| block.key(rows.start + i) < limit)
-    }
-}
-
-/// How many of the first of `len` items are inside, where nothing is inside behind what is not. Looks at the last first,
-/// then ever further from the beginning: most runs take all or little.
-fn count(len: usize, inside: impl Fn(usize) -> bool) -> usize {
-    if len == 0 || inside(len - 1) {
-        return len;
-    }
-    let mut step = 1;
-    while step < len && inside(step - 1) {
-        step *= 2;
-    }
-    let (mut low, mut high) = (step / 2, step.min(len - 1));
-    while low < high {
-        let middle = low.midpoint(high);
-        if inside(middle) { low = middle + 1 } else { high = middle }
-    }
-    low
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lies_inside_is_counted() {
-        for len in 0..70 {
-            for inside in 0..=len {
-                assert_eq!(count(len, |i| i < inside), inside, "{inside} of {len}");
-            }
-        }
-    }
+    let count = block.count_before(rows, limit, reverse);
+    if reverse { rows.end - count..rows.end } else { rows.start..rows.start + count }
 }

@@ -1,13 +1,15 @@
 //! Merging memtables and SSTables by row key.
 
 use super::covers::Covers;
+use super::resolve::View;
 use crate::event_time::EventTimes;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::raw::{RawRow, Scan, normalize};
-use crate::sstable::{BlockCursor, ColumnPage, ColumnarBlock, Prefetch, RangeDelete, Reader, Section, Skip, Window};
+use crate::sstable::{BlockCursor, ColumnPage, ColumnStats, ColumnarBlock, Prefetch, RangeDelete, Reader, Section, Skip, Window};
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
+use common::row::Row;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -58,6 +60,15 @@ impl<R: Deref<Target = Reader>> Source<R> {
         match self {
             Self::Memtable(_) => Ok(None),
             Self::Sstable(cursor) => cursor.window().await,
+        }
+    }
+
+    /// See [`BlockCursor::clean_rows`].
+    async fn clean_rows(&mut self, limit: usize, view: &View, out: &mut Vec<Row>) -> Result<usize> {
+        let shows = |column: &ColumnStats, timestamp| view.shows_alone(column.family, timestamp);
+        match self {
+            Self::Memtable(_) => Ok(0),
+            Self::Sstable(cursor) => cursor.clean_rows(limit, &shows, out).await,
         }
     }
 
@@ -119,11 +130,36 @@ fn parts_of<R: Deref<Target = Reader> + Clone>(sources: &Sources<R>, scan: &Arc<
     out
 }
 
+/// What comes next of a source.
+#[derive(Debug)]
+enum Next {
+    Row(RawRow),
+    /// Rows of a columnar block, unread: at least one.
+    Rows(Window),
+}
+
+impl Next {
+    /// A row that is read already.
+    fn row(self) -> Option<RawRow> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Rows(_) => None,
+        }
+    }
+
+    fn key(&self, reverse: bool) -> &[u8] {
+        match self {
+            Self::Row(row) => &row.key,
+            Self::Rows(window) => window.block.key(if reverse { window.rows.end - 1 } else { window.rows.start }),
+        }
+    }
+}
+
 /// Rows of all sources in the scan's order, each once.
 #[derive(Debug)]
 pub(crate) struct Merge<R> {
-    /// Each with its next row, the first in the scan's order last; those at their end are gone.
-    heads: Vec<(RawRow, Source<R>)>,
+    /// Each with what comes next of it, the first in the scan's order last; those at their end are gone.
+    heads: Vec<(Next, Source<R>)>,
     /// Not yet begun.
     waiting: Vec<Source<R>>,
     /// Row-range deletes up to the scan's seq.
@@ -131,6 +167,8 @@ pub(crate) struct Merge<R> {
     /// Where they come from, until they are read.
     covering: Option<Sources<R>>,
     scan: Arc<Scan>,
+    /// Whether [`Self::clean_rows`] is asked for rows.
+    clean: bool,
 }
 
 impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
@@ -142,7 +180,7 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
     pub(super) fn pruned(sources: &Sources<R>, scan: &Arc<Scan>, part: impl Fn(&R) -> Arc<Scan>) -> Self {
         let waiting = parts_of(sources, scan, part);
         let covering = sources.have_range_deletes().then(|| sources.clone());
-        Self { heads: Vec::new(), waiting, covers: Covers::default(), covering, scan: scan.clone() }
+        Self { heads: Vec::new(), waiting, covers: Covers::default(), covering, scan: scan.clone(), clean: false }
     }
 
     /// The next row.
@@ -157,18 +195,48 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
         }
     }
 
-    async fn next_key(&mut self) -> Result<Option<RawRow>> {
+    /// The merge of a reader who also asks for [`Self::clean_rows`].
+    pub(super) fn with_clean_rows(mut self) -> Self {
+        // Rows of which SSTables were left out are not whole.
+        self.clean = !self.scan.event_times.as_ref().is_some_and(EventTimes::is_partial);
+        self
+    }
+
+    /// Appends what `view` shows of the next rows, as far as one block has them and they need no judging; how many rows that
+    /// were. None, if the next row must be asked for by [`Self::next`].
+    pub(super) async fn clean_rows(&mut self, limit: usize, view: &View, out: &mut Vec<Row>) -> Result<usize> {
+        self.begin().await?;
+        let reverse = self.scan.reverse;
+        let Some(((Next::Rows(window), source), others)) = self.heads.split_last_mut() else { return Ok(0) };
+        if !self.covers.fragments().is_empty() {
+            return Ok(0);
+        }
+        let limit = limit.min(window.before(others.last().map(|(next, _)| next.key(reverse)), reverse));
+        let passed = if limit == 0 { 0 } else { source.clean_rows(limit, view, out).await? };
+        window.pass(passed, reverse);
+        if window.rows.is_empty() {
+            self.renew().await?
+        } else {
+            self.sift()
+        }
+        Ok(passed)
+    }
+
+    async fn begin(&mut self) -> Result<()> {
         if let Some(sources) = self.covering.take() {
             self.covers = Covers::new(sources.range_deletes(self.scan.at).await?);
         }
-        while let Some(mut source) = self.waiting.pop() {
-            if let Some(row) = source.next().await? {
-                self.place(row, source);
-            }
+        while let Some(source) = self.waiting.pop() {
+            self.place(source).await?;
         }
+        Ok(())
+    }
+
+    async fn next_key(&mut self) -> Result<Option<RawRow>> {
+        self.begin().await?;
         let Some(mut row) = self.advance().await? else { return Ok(None) };
-        while self.heads.last().is_some_and(|(head, _)| head.key == row.key) {
-            if let Some(more) = self.advance().await? {
+        while self.heads.last().is_some_and(|(next, _)| *next.key(self.scan.reverse) == row.key) {
+            if let Some(more) = self.advance_at(&row.key).await? {
                 row.join(more);
             }
         }
@@ -176,28 +244,98 @@ impl<R: Deref<Target = Reader> + Clone + Debug> Merge<R> {
         Ok(Some(row))
     }
 
-    /// Takes the first head and reads the row behind it.
+    /// Takes the first row.
     async fn advance(&mut self) -> Result<Option<RawRow>> {
-        let Some((head, source)) = self.heads.last_mut() else { return Ok(None) };
-        let Some(next) = source.next().await? else { return Ok(self.heads.pop().map(|(row, _)| row)) };
-        let row = std::mem::replace(head, next);
-        // Neighbours mostly come from one source: then its head stays where it is.
-        let moved = self.heads.len() - 1;
-        if moved > 0 && self.before(&self.heads[moved - 1].0, &self.heads[moved].0) {
-            let (head, source) = self.heads.remove(moved);
-            self.place(head, source);
+        loop {
+            let Some((next, _)) = self.heads.last() else { return Ok(None) };
+            let key = match next {
+                Next::Row(_) => return self.take().await,
+                Next::Rows(window) => window.block.key_bytes(if self.scan.reverse { window.rows.end - 1 } else { window.rows.start }),
+            };
+            if let Some(row) = self.advance_at(&key).await? {
+                return Ok(Some(row));
+            }
         }
-        Ok(Some(row))
     }
 
-    fn place(&mut self, row: RawRow, source: Source<R>) {
-        let at = self.heads.partition_point(|(head, _)| self.before(&row, head));
-        self.heads.insert(at, (row, source));
+    /// Takes the first row, which has this key; `None` if there is nothing wanted of it.
+    async fn advance_at(&mut self, key: &[u8]) -> Result<Option<RawRow>> {
+        let reverse = self.scan.reverse;
+        let Some((Next::Rows(window), source)) = self.heads.last_mut() else { return self.take().await };
+        match source.next().await? {
+            Some(row) if row.key == key => {
+                window.pass(1, reverse);
+                if window.rows.is_empty() {
+                    self.renew().await?
+                } else {
+                    self.sift()
+                }
+                Ok(Some(row))
+            }
+            Some(later) => {
+                if let Some((next, _)) = self.heads.last_mut() {
+                    *next = Next::Row(later);
+                }
+                self.sift();
+                Ok(None)
+            }
+            None => {
+                self.heads.pop();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes the first head's row, which is read already, and looks behind it.
+    async fn take(&mut self) -> Result<Option<RawRow>> {
+        let Some((next, source)) = self.heads.last_mut() else { return Ok(None) };
+        let Some(behind) = Self::look(source, self.clean).await? else {
+            let taken = self.heads.pop().map(|(next, _)| next);
+            return Ok(taken.and_then(Next::row));
+        };
+        let taken = std::mem::replace(next, behind);
+        self.sift();
+        Ok(taken.row())
+    }
+
+    /// Looks again at what comes next of the first head, all of whose rows were passed.
+    async fn renew(&mut self) -> Result<()> {
+        match self.heads.pop() {
+            Some((_, source)) => self.place(source).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn look(source: &mut Source<R>, clean: bool) -> Result<Option<Next>> {
+        if clean && let Some(window) = source.window().await? {
+            return Ok(Some(Next::Rows(window)));
+        }
+        Ok(source.next().await?.map(Next::Row))
+    }
+
+    /// Puts a source where its next row belongs, unless it is at its end.
+    async fn place(&mut self, mut source: Source<R>) -> Result<()> {
+        if let Some(next) = Self::look(&mut source, self.clean).await? {
+            let at = self.heads.partition_point(|(head, _)| self.before(&next, head));
+            self.heads.insert(at, (next, source));
+        }
+        Ok(())
+    }
+
+    /// Puts the last head where it belongs. Neighbours mostly come from one source: then it stays where it is.
+    fn sift(&mut self) {
+        let Some(moved) = self.heads.len().checked_sub(1) else { return };
+        if moved > 0 && self.before(&self.heads[moved - 1].0, &self.heads[moved].0) {
+            let (next, source) = self.heads.remove(moved);
+            let at = self.heads.partition_point(|(head, _)| self.before(&next, head));
+            self.heads.insert(at, (next, source));
+        }
     }
 
     /// Whether `a` comes before `b` in the scan's order.
-    fn before(&self, a: &RawRow, b: &RawRow) -> bool {
-        a.key.cmp(&b.key) == if self.scan.reverse { Ordering::Greater } else { Ordering::Less }
+    fn before(&self, a: &Next, b: &Next) -> bool {
+        let reverse = self.scan.reverse;
+        a.key(reverse).cmp(b.key(reverse)) == if reverse { Ordering::Greater } else { Ordering::Less }
     }
 }
 

@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 struct State<R, G> {
     merge: Merge<R>,
+    /// Whether the view shows rows that need no judging as they lie in a block.
+    clean: bool,
     scan: Arc<Scan>,
     view: View,
     /// Rows that may still be given; 0 ends.
@@ -40,7 +42,10 @@ where
 {
     let scan = Arc::new(scan);
     let left = if limit == 0 { u64::MAX } else { limit };
-    let state = State { merge: Merge::new(sources, &scan), scan, view, left, metrics, _guard: guard };
+    let clean = view.is_plain();
+    let merge = Merge::new(sources, &scan);
+    let merge = if clean { merge.with_clean_rows() } else { merge };
+    let state = State { merge, clean, scan, view, left, metrics, _guard: guard };
     try_unfold(state, |mut state| async move {
         let batch = state.batch().await?;
         state.metrics.rows_read.add(batch.len() as u64);
@@ -53,6 +58,15 @@ impl<R: Deref<Target = Reader> + Clone + Debug, G> State<R, G> {
     async fn batch(&mut self) -> Result<Vec<Row>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while self.left > 0 && batch.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+            if self.clean {
+                let (before, limit) = (batch.len(), BATCH_ROWS - batch.len());
+                let limit = usize::try_from(self.left).map_or(limit, |left| limit.min(left));
+                if self.merge.clean_rows(limit, &self.view, &mut batch).await? > 0 {
+                    bytes += batch[before..].iter().map(Row::bytes).sum::<usize>();
+                    self.left -= (batch.len() - before) as u64;
+                    continue;
+                }
+            }
             let Some(raw) = self.merge.next().await? else { break };
             let size = raw.bytes();
             if let Some(row) = self.view.resolve(raw, self.scan.at) {

@@ -4,6 +4,7 @@
 //! the step is taken again.
 
 mod ahead;
+mod clean;
 mod position;
 mod seek;
 mod window;

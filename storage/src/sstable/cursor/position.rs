@@ -80,6 +80,21 @@ impl Columnar {
         needed
     }
 
+    /// The next rows of which all [is ready](Self::wide_needed), at most `limit`, up to the first with cells in the overflow.
+    pub(super) fn clean_ahead(&self, limit: usize, reverse: bool) -> common::Result<Range<usize>> {
+        let ready = self.rows.start.max(self.ready.start)..self.rows.end.min(self.ready.end);
+        let spilled = self.block.overflow()?.map_or(&[][..], |overflow| &overflow.rows);
+        Ok(if reverse {
+            let before = spilled.partition_point(|row| (*row as usize) < ready.end);
+            let from = before.checked_sub(1).map_or(0, |at| spilled[at] as usize + 1);
+            ready.start.max(from).max(ready.end.saturating_sub(limit))..ready.end
+        } else {
+            let from = spilled.partition_point(|row| (*row as usize) < ready.start);
+            let to = spilled.get(from).map_or(usize::MAX, |row| *row as usize);
+            ready.start..ready.end.min(to).min(ready.start.saturating_add(limit))
+        })
+    }
+
     fn find(&mut self, at: (usize, usize), pages: &mut HashMap<u64, Arc<ColumnPage>>, reader: &Reader) -> bool {
         if self.wide.has(at) {
             return true;

@@ -18,6 +18,18 @@ pub(crate) struct Window {
     pub(crate) bounds: Bounds,
 }
 
+impl Window {
+    /// How many of its rows come before `limit` in the scan's direction.
+    pub(crate) fn before(&self, limit: Option<&[u8]>, reverse: bool) -> usize {
+        self.block.count_before(&self.rows, limit, reverse)
+    }
+
+    /// Leaves out so many of its first rows in the scan's direction.
+    pub(crate) fn pass(&mut self, rows: usize, reverse: bool) {
+        if reverse { self.rows.end -= rows } else { self.rows.start += rows }
+    }
+}
+
 impl<R: Deref<Target = Reader>> BlockCursor<R> {
     pub(crate) fn reader(&self) -> &R {
         &self.reader
