@@ -3,7 +3,7 @@
 use crate::format::{Slice, SliceKey, SstableName};
 use crate::raw::RawRow;
 use crate::slice::{Parts, Slicer};
-use crate::sstable::{Finished, Layout, RangeDelete, Writer};
+use crate::sstable::{Finished, Layout, RangeDelete, Warm, Writer};
 use common::Result;
 use common::ids::FamilyId;
 use common::store::SharedStore;
@@ -29,6 +29,14 @@ pub(crate) struct Target {
     pub(crate) slicer: Slicer,
     /// Bytes at which an SSTable is closed and the next begun, between two rows.
     pub(crate) file_bytes: u64,
+    /// What of it stays in the caches.
+    pub(crate) warm: Option<Warm>,
+}
+
+impl Target {
+    fn writer(&self) -> Writer {
+        Writer::new(self.store.clone(), (self.names)(), self.layout.clone()).warming(self.warm.clone())
+    }
 }
 
 /// A finished SSTable, and what its writer does not know of it.
@@ -77,8 +85,7 @@ impl Outputs {
         {
             self.done.push(full.finish(key).await?);
         }
-        let Target { store, names, layout, .. } = &self.target;
-        let open = self.open.entry(key).or_insert_with(|| Open::new(Writer::new(store.clone(), names(), layout.clone())));
+        let open = self.open.entry(key).or_insert_with(|| Open::new(self.target.writer()));
         open.add(row, time).await
     }
 
@@ -89,8 +96,7 @@ impl Outputs {
         }
         let key = SliceKey::default();
         let low = self.done.iter().any(|output| output.slice == key);
-        let Target { store, names, layout, .. } = &self.target;
-        let open = self.open.entry(key).or_insert_with(|| Open::new(Writer::new(store.clone(), names(), layout.clone())));
+        let open = self.open.entry(key).or_insert_with(|| Open::new(self.target.writer()));
         open.low = low;
         // What they hide may be of any time.
         open.timed = false;

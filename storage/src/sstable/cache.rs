@@ -8,9 +8,11 @@ use super::block::columnar::{ColumnPage, Values};
 use super::disk_cache::DiskCache;
 use super::filter::FilterPartition;
 use super::index::IndexEntry;
+use super::page::RawPage;
 use crate::sync::lock;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A reader's number and an offset: object names are not reused, but a reader's number is cheaper to hash.
@@ -23,12 +25,26 @@ const PARTITION_BYTES: u64 = 32 << 10;
 /// Rows are told of what partitions leave once it has changed by one in so many of all bytes.
 const STEP: u64 = 64;
 
+/// Beside the bytes of a block that is not decoded.
+const STORED_EXTRA: u64 = 128;
+
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// The number of a new reader.
+pub(super) fn next_number() -> u64 {
+    NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Rows of an SSTable.
 #[derive(Clone, Debug)]
 pub(super) enum Rows {
     Block(Block),
     /// Of a wide column.
     Page(Arc<ColumnPage>),
+    /// A block that was just written, decoded when asked for.
+    StoredBlock(bytes::Bytes),
+    /// A page of a wide column, the same, and how many rows it speaks of.
+    StoredPage(Arc<(RawPage, usize)>),
 }
 
 /// What finds rows.
@@ -45,6 +61,8 @@ impl Rows {
             Self::Block(Block::Columnar(block)) => block.weight(),
             Self::Block(Block::Keyed(block)) => block.weight(),
             Self::Page(page) => page.weight(),
+            Self::StoredBlock(stored) => stored.len() as u64 + STORED_EXTRA,
+            Self::StoredPage(page) => page.0.stored.len() as u64 + STORED_EXTRA,
         }
     }
 }
@@ -122,6 +140,10 @@ impl BlockCache {
 
     pub(super) fn rows(&self, key: CacheKey) -> Option<Rows> {
         self.rows.get(&key)
+    }
+
+    pub(super) fn has_rows(&self, key: CacheKey) -> bool {
+        self.rows.contains_key(&key)
     }
 
     pub(super) fn keep_rows(&self, key: CacheKey, rows: Rows) {

@@ -150,6 +150,11 @@ impl DiskCache {
         self.cache.remove(&Place { name, offset });
     }
 
+    /// Whether something is here, most likely.
+    pub(crate) fn has(&self, name: SstableName, offset: u64) -> bool {
+        !self.is_off() && self.cache.contains(&Place { name, offset })
+    }
+
     /// Ends it.
     pub(crate) async fn close(&self) {
         if let Err(e) = self.cache.close().await {

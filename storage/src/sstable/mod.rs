@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Modules import one way: `bytes` → `encode`, `page` → `block` → `stripe`, `section` → `writer`, and `block`, `disk_cache` →
-//! `cache` → `reader` → `cursor`; a lookup of a row that may span blocks is a cursor's.
+//! `cache` → `reader` → `cursor`; `reader` → `warm` → `writer`; a lookup of a row that may span blocks is a cursor's.
 
 pub(crate) mod block;
 mod cache;
@@ -30,6 +30,7 @@ mod stripe;
 mod survey;
 mod tally;
 mod upload;
+mod warm;
 mod writer;
 
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use properties::{ColumnStats, Properties};
 pub(crate) use range_deletes::RangeDelete;
 pub(crate) use reader::{Clean, Found, Meta, Place, Reader, ReaderContext};
 pub use survey::Sstable;
+pub(crate) use warm::{Fresh, Warm};
 pub(crate) use writer::{Finished, Writer};
 
 /// Which of an SSTable's two sorted sequences.

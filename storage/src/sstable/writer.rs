@@ -1,6 +1,7 @@
 //! Writing an SSTable: rows in, in key order; one object out.
 
 use super::block::{BlockInput, WideRun, encode_block};
+use super::cache::Partition;
 use super::filter::{FILTER_INDEX_MAGIC, FilterBuilder};
 use super::footer::{Footer, Place};
 use super::index::{BlockKind, Bounds, IndexEntry, PARTITION_ENTRIES, PARTITION_MAGIC, PartitionEntry, TOP_MAGIC, TopIndex};
@@ -9,9 +10,11 @@ use super::names::Names;
 use super::page::PageHead;
 use super::properties::{DICTIONARY_MAGIC, META_FORMAT, PROPERTIES_MAGIC, Properties};
 use super::range_deletes::{RANGE_DELETES_MAGIC, RangeDelete, span};
+use super::reader::Meta;
 use super::section::{FullBlock, SectionWriter, seqs_of};
 use super::stripe::{Plan, Stripe};
 use super::upload::Upload;
+use super::warm::{Fresh, Warm, Warming};
 use crate::format::{SstableName, names};
 use crate::raw::RawRow;
 use bytes::Bytes;
@@ -30,6 +33,8 @@ pub(crate) struct Finished {
     pub(crate) name: SstableName,
     pub(crate) size: u64,
     pub(crate) properties: Properties,
+    /// What its reader begins with.
+    pub(crate) fresh: Option<Arc<Fresh>>,
 }
 
 /// See the module's page.
@@ -49,6 +54,7 @@ pub(crate) struct Writer {
     range_deletes: Vec<RangeDelete>,
     filter: FilterBuilder,
     properties: Properties,
+    warming: Option<Warming>,
 }
 
 impl Writer {
@@ -82,8 +88,15 @@ impl Writer {
             range_deletes: Vec::new(),
             filter: FilterBuilder::default(),
             properties,
+            warming: None,
             layout,
         }
+    }
+
+    /// Leaves what it writes in the caches.
+    pub(crate) fn warming(self, warm: Option<Warm>) -> Self {
+        let warming = warm.map(|warm| Warming::new(warm, self.name));
+        Self { warming, ..self }
     }
 
     /// Bytes written so far; what waits for a stripe to be full counts as it is.
@@ -182,6 +195,7 @@ impl Writer {
     async fn write_block(&mut self, block: FullBlock) -> Result<IndexEntry> {
         let mut entry = block.entry;
         entry.offset = self.upload.offset();
+        self.warming.iter().for_each(|w| w.block(entry.offset, &[&block.page]));
         self.upload.write(&block.page).await?;
         Ok(entry)
     }
@@ -221,6 +235,7 @@ impl Writer {
                 cells.encode(&(from..to), entry..i + 1, &mut page);
                 let head = PageHead::pack(&page, &mut stored);
                 runs.push(WideRun { rows: to - from, offset: self.upload.offset(), head });
+                self.warming.iter().for_each(|w| w.page(self.upload.offset(), head, &stored, to - from));
                 self.upload.write(&stored).await?;
                 (from, entry, bytes) = (to, i + 1, 0);
             }
@@ -231,6 +246,7 @@ impl Writer {
     async fn write_columnar(&mut self, stripe: &Stripe, plan: &Plan, rows: Range<usize>, wide: &[Vec<WideRun>]) -> Result<()> {
         let (offset, first_ordinal) = (self.upload.offset(), self.ordinal + rows.start as u64);
         let block = encode_block(&BlockInput { stripe, plan, names: &self.names, rows, first_ordinal, wide, offset });
+        self.warming.iter().for_each(|w| w.block(offset, &[&block.header, &block.pages]));
         self.upload.write(&block.header).await?;
         self.upload.write(&block.pages).await?;
         self.cell_index.push(block.entry);
@@ -249,10 +265,12 @@ impl Writer {
             self.write_deletes(block).await?;
         }
         self.summarize();
-        let footer = self.write_meta().await?;
-        self.upload.write(&footer.encode()).await?;
+        let range_deletes = std::mem::take(&mut self.range_deletes);
+        let meta = self.write_meta(&range_deletes).await?;
+        self.upload.write(&meta.footer.encode()).await?;
         let size = self.upload.finish().await?;
-        Ok(Finished { name: self.name, size, properties: self.properties })
+        let fresh = self.warming.map(|w| Arc::new(w.finish(meta, range_deletes)));
+        Ok(Finished { name: self.name, size, properties: self.properties, fresh })
     }
 
     /// Gives the object up.
@@ -280,35 +298,45 @@ impl Writer {
         p.families.dedup();
     }
 
-    async fn write_meta(&mut self) -> Result<Footer> {
-        let range_deletes = std::mem::take(&mut self.range_deletes);
-        let range_deletes = self.write_record(RANGE_DELETES_MAGIC, &range_deletes).await?;
+    async fn write_meta(&mut self, range_deletes: &Vec<RangeDelete>) -> Result<Meta> {
+        let range_deletes = self.write_record(RANGE_DELETES_MAGIC, range_deletes).await?;
         let from = self.upload.offset();
         let (cells, deletes) = (std::mem::take(&mut self.cell_index), std::mem::take(&mut self.delete_index));
-        let top = TopIndex { cells: self.write_partitions(&cells).await?, deletes: self.write_partitions(&deletes).await? };
+        let top = TopIndex { cells: self.write_partitions(cells).await?, deletes: self.write_partitions(deletes).await? };
         let partitions = Place { offset: from, length: length_of(self.upload.offset() - from)? };
         let mut filter = std::mem::take(&mut self.filter).finish()?;
         let from = self.upload.offset();
         filter.place(from);
+        if let Some(warming) = &mut self.warming {
+            for (offset, partition) in filter.decoded() {
+                let partition = Partition::Filter(Arc::new(partition?));
+                warming.partition(offset, || partition);
+            }
+        }
         self.upload.write(&filter.partitions).await?;
         let filters = Place { offset: from, length: length_of(self.upload.offset() - from)? };
-        Ok(Footer {
+        let (dictionary, properties) = (self.names.dictionary.clone(), self.properties.clone());
+        let footer = Footer {
             range_deletes,
             partitions,
             filters,
             filter_index: self.write_record(FILTER_INDEX_MAGIC, &filter.index).await?,
             top: self.write_record(TOP_MAGIC, &top).await?,
-            dictionary: self.write_record(DICTIONARY_MAGIC, &self.names.dictionary.clone()).await?,
-            properties: self.write_record(PROPERTIES_MAGIC, &self.properties.clone()).await?,
-        })
+            dictionary: self.write_record(DICTIONARY_MAGIC, &dictionary).await?,
+            properties: self.write_record(PROPERTIES_MAGIC, &properties).await?,
+        };
+        Ok(Meta { dictionary, properties, filter: filter.index, top, footer })
     }
 
-    async fn write_partitions(&mut self, entries: &[IndexEntry]) -> Result<Vec<PartitionEntry>> {
+    async fn write_partitions(&mut self, entries: Vec<IndexEntry>) -> Result<Vec<PartitionEntry>> {
         let mut top = Vec::new();
         for chunk in entries.chunks(PARTITION_ENTRIES) {
             let mut bounds = Bounds::NONE;
             chunk.iter().for_each(|e| bounds.join(&e.bounds));
             let Place { offset, length } = self.write_record(PARTITION_MAGIC, &chunk).await?;
+            if let Some(warming) = &mut self.warming {
+                warming.partition(offset, || Partition::Index(Arc::new(chunk.to_vec())));
+            }
             let (first_key, entries) = (chunk[0].first_key.clone(), chunk.len() as u32);
             top.push(PartitionEntry { first_key, offset, length, entries, bounds });
         }

@@ -11,7 +11,7 @@ use crate::compaction::{
 use crate::format::{Manifest, Slice, SliceKey, SstableName, SstableRef};
 use crate::read::Sources;
 use crate::slice::Slicer;
-use crate::sstable::{Layout, RangeDelete};
+use crate::sstable::{Layout, RangeDelete, Reader, Warm};
 use crate::sync::lock;
 use common::ids::Seq;
 use common::{Error, Result};
@@ -185,7 +185,7 @@ impl Inner {
     }
 
     /// Where a flush or a compaction writes to.
-    pub(super) fn target(&self, file_bytes: u64) -> Target {
+    pub(super) fn target(&self, file_bytes: u64, warm: Warm) -> Target {
         let (next, home, epoch) = (self.next_sstable.clone(), self.id, self.epoch);
         let names: Names = Arc::new(move || SstableName { home, epoch, number: next.fetch_add(1, Ordering::AcqRel) });
         let config = &self.shared.config;
@@ -195,6 +195,7 @@ impl Inner {
             names,
             slicer: self.slicer(),
             file_bytes,
+            warm: Some(warm),
         }
     }
 
@@ -205,7 +206,8 @@ impl Inner {
         let rule = Retention::new(&self.table(), self.shared.removal_time(), points.clone(), below(&state, &merging.inputs))
             .with_lowest(lowest(&state, &merging.inputs));
         let sources = Sources { memtables: Vec::new(), sstables: inputs.clone() };
-        let (target, shared) = (self.target(merging.file_bytes), self.shared.clone());
+        let warm = Reader::warm_as(&self.shared.reader, &inputs);
+        let (target, shared) = (self.target(merging.file_bytes, warm), self.shared.clone());
         let merged = async move { merge(&sources, Some(&rule), target, Some(&shared.pace)).await };
         let outputs = self.shared.pool.run(merged).await?;
         let made = self.open_outputs(&outputs, merging.level);

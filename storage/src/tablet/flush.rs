@@ -9,6 +9,7 @@ use crate::compaction::{self, Output, Points};
 use crate::format::{Manifest, NO_SEGMENT};
 use crate::memtable::Memtable;
 use crate::read::Sources;
+use crate::sstable::Warm;
 use crate::sync::lock;
 use common::ids::Seq;
 use common::{ErrorKind, Result};
@@ -42,7 +43,8 @@ impl Inner {
 
     async fn flush_one(&self, frozen: Frozen) -> Result<()> {
         let sources: Sources<SstHandle> = Sources { memtables: vec![frozen.table.clone()], sstables: Vec::new() };
-        let target = self.target(u64::MAX);
+        let warm = Warm { cache: self.shared.reader.cache.clone(), rows: true, partitions: true };
+        let target = self.target(u64::MAX, warm);
         let outputs = self.shared.pool.run(async move { compaction::merge(&sources, None, target, None).await }).await?;
         let new = self.open_outputs(&outputs, 0);
         let entries: Vec<_> = new.iter().map(|sst| sst.entry.clone()).collect();
@@ -64,7 +66,7 @@ impl Inner {
     /// Opens what a merge has written.
     pub(super) fn open_outputs(&self, outputs: &[Output], level: u32) -> Vec<Arc<Sst>> {
         self.shared.metrics.sstable_bytes_written.add(outputs.iter().map(|o| o.finished.size).sum());
-        let open = |o: &Output| Sst::open(&self.shared, reference(o, level, &self.range));
+        let open = |o: &Output| Sst::open_fresh(&self.shared, reference(o, level, &self.range), o.finished.fresh.as_deref());
         outputs.iter().map(open).collect()
     }
 

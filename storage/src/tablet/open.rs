@@ -215,7 +215,7 @@ async fn flush(shared: &Arc<Shared>, open: &TabletOpen, table: &Arc<Memtable>, n
     let days_from = compaction::months_until(next.sstables.iter().map(|s| &s.slice));
     let slicer = Slicer::new(&open.table, shared.config.clock.now(), days_from);
     let (store, layout) = (shared.config.store.clone(), Arc::new(Layout::new(&shared.config, &open.table)));
-    let target = Target { store, layout, names, slicer, file_bytes: u64::MAX };
+    let target = Target { store, layout, names, slicer, file_bytes: u64::MAX, warm: None };
     let sources: Sources<SstHandle> = Sources { memtables: vec![table.clone()], sstables: Vec::new() };
     let made = shared.pool.run(async move { compaction::merge(&sources, None, target, None).await }).await?;
     next.next_sstable = number.load(Ordering::Acquire);

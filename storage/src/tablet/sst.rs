@@ -2,7 +2,7 @@
 
 use crate::compaction::Output;
 use crate::format::{SstableName, SstableRef};
-use crate::sstable::Reader;
+use crate::sstable::{Fresh, Reader};
 use common::ids::{Epoch, TabletId};
 use common::key::KeyRange;
 use std::ops::Deref;
@@ -37,7 +37,16 @@ pub(crate) struct Retired {
 impl Sst {
     /// Opens a live SSTable; reads nothing of it yet.
     pub(crate) fn open(shared: &Shared, entry: SstableRef) -> Arc<Self> {
-        let reader = Reader::new(shared.reader.clone(), entry.clone());
+        Self::open_fresh(shared, entry, None)
+    }
+
+    /// Opens a live SSTable with what its writer left, if it left something.
+    pub(crate) fn open_fresh(shared: &Shared, entry: SstableRef, fresh: Option<&Fresh>) -> Arc<Self> {
+        let context = shared.reader.clone();
+        let reader = match fresh {
+            Some(fresh) => Reader::fresh(context, entry.clone(), fresh),
+            None => Reader::new(context, entry.clone()),
+        };
         let level = AtomicU32::new(entry.level);
         Arc::new(Self { reader, entry, level, retired_by: OnceLock::new(), graveyard: shared.graveyard.clone() })
     }

@@ -1,6 +1,6 @@
 //! Scans against batches built from the rows of a plain read, with conditions applied one value at a time.
 
-use super::harness::World;
+use super::harness::{World, without_cache_at_times};
 use crate::arrow::{BatchBuilder, Comparison, Predicate, Projection, ScanSpec, Test};
 use crate::{Engine, Tablet, TabletOpen};
 use arrow_array::RecordBatch;
@@ -256,7 +256,10 @@ struct Run {
 impl Run {
     async fn new() -> Self {
         let mut world = World::new();
-        world.tune = |config| config.block_bytes = 1500;
+        world.tune = |config| {
+            without_cache_at_times(config);
+            config.block_bytes = 1500;
+        };
         let engine = world.engine().await;
         let tablet = engine.open_tablet(TabletOpen { table: table(), ..world.opening() }).await.unwrap();
         Self { world, engine, tablet }

@@ -1,12 +1,12 @@
 //! What readers keep of what they read: never damage, and what was just written.
 
-use super::harness::{World, set, values, write};
+use super::harness::{World, bytes, delete_row, family, set, set_at, values, write};
 use crate::format::SstableName;
 use crate::{DiskCacheConfig, Engine, Tablet};
 use common::ErrorKind;
 use common::ids::{Epoch, Seq};
 use common::key::KeyRange;
-use common::row::ReadSpec;
+use common::row::{Mutation, ReadSpec, RowMutation};
 use common::store::{Faults, FaultyStore};
 use futures::TryStreamExt;
 use proptest::prelude::*;
@@ -140,4 +140,63 @@ async fn a_disk_that_fails_fails_no_read() {
     assert!(engine.metrics().store_gets > before);
     t.compact().await.unwrap();
     all_is_right(&t).await;
+}
+
+/// Rows with narrow and wide values, deletes and a row of many cells.
+async fn write_mixed(t: &Tablet, from: usize) {
+    for n in from..from + 40 {
+        write(t, set(&key(n), &format!("{n:050}"))).await;
+        write(t, set_at(&key(n), "two", None, &"wide ".repeat(60))).await;
+    }
+    let many = |n: usize| Mutation::Set {
+        family: family("all"),
+        qualifier: bytes(&format!("q{n:05}")),
+        timestamp: None,
+        value: bytes(&n.to_string()),
+    };
+    write(t, RowMutation { key: bytes("many"), mutations: (0..2000).map(many).collect() }).await;
+    write(t, delete_row(&key(from + 3))).await;
+    t.delete_range(KeyRange { start: bytes("key2"), end: Some(bytes("key3")) }, None).await.unwrap();
+}
+
+async fn read_mixed(t: &Tablet, rows: usize) {
+    for n in 0..rows {
+        assert_eq!(value(t, n).await.unwrap().is_some(), n % 40 != 3, "{n}");
+    }
+    assert_eq!(values(t, Seq::MAX).await.len(), rows - rows / 40 + 1);
+}
+
+#[tokio::test]
+async fn what_was_just_flushed_is_read_without_the_store() {
+    let mut world = World::new();
+    let (engine, t) = world.start().await;
+    write_mixed(&t, 0).await;
+    t.flush().await.unwrap();
+    write_mixed(&t, 40).await;
+    t.flush().await.unwrap();
+    let before = engine.metrics();
+    read_mixed(&t, 80).await;
+    assert_eq!(engine.metrics().store_gets, before.store_gets);
+    // What was hot is so after a compaction.
+    t.compact().await.unwrap();
+    let before = engine.metrics();
+    read_mixed(&t, 80).await;
+    assert_eq!(engine.metrics().store_gets, before.store_gets);
+    assert!(engine.metrics().cache_misses == 0 && engine.metrics().cache_hits > 100);
+}
+
+#[tokio::test]
+async fn a_compaction_of_cold_rows_leaves_none_of_them_in_memory() {
+    let mut world = World::new();
+    let (engine, t) = world.start().await;
+    write_mixed(&t, 0).await;
+    t.flush().await.unwrap();
+    write_mixed(&t, 40).await;
+    t.flush().await.unwrap();
+    engine.close_tablet(t.id()).await.unwrap();
+    let (engine, t) = reopened(&mut world, 64 << 20, false).await;
+    t.compact().await.unwrap();
+    assert_eq!(engine.metrics().cache_bytes, 0);
+    read_mixed(&t, 80).await;
+    assert!(engine.metrics().cache_bytes > 0 && engine.metrics().cache_partition_bytes > 0);
 }

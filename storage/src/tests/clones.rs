@@ -1,6 +1,6 @@
 //! Snapshots, clones, splits and merges share SSTables: every tablet stays what its model is, and nothing shared is lost.
 
-use super::harness::{World, bytes, delete_row, set, table, values, write};
+use super::harness::{World, bytes, delete_row, set, table, values, without_cache_at_times, write};
 use crate::procedures::{NewTablet, NothingPinned, ObjectPins, Procedures, Referrer, Source};
 use crate::{Engine, Tablet, TabletOpen};
 use common::ErrorKind;
@@ -83,6 +83,7 @@ struct Cluster {
 impl Cluster {
     async fn new() -> Self {
         let mut world = World::new();
+        world.tune = without_cache_at_times;
         let engine = world.engine().await;
         let (tablets, snapshots) = (BTreeMap::new(), BTreeMap::new());
         let mut this = Self { world, engine, tablets, snapshots, ended: Vec::new(), next: 1 };

@@ -33,6 +33,13 @@ pub(super) fn family(name: &str) -> FamilyId {
     table(TableKind::Raw).family(name).unwrap().id
 }
 
+/// Every other life reads everything from the store: what was just written is in memory else.
+pub(super) fn without_cache_at_times(config: &mut EngineConfig) {
+    if config.incarnation.0.is_multiple_of(2) {
+        config.cache_bytes = 0;
+    }
+}
+
 /// The family `all` of a table.
 pub(super) fn family_of(table: &Table) -> FamilyId {
     table.family("all").unwrap().id

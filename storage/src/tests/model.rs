@@ -1,6 +1,6 @@
 //! The engine against a sorted map that keeps every mutation for ever.
 
-use super::harness::{World, changes, family, spec as spec_of_families};
+use super::harness::{World, changes, family, spec as spec_of_families, without_cache_at_times};
 use crate::Tablet;
 use crate::format::{Delete, StoredRow};
 use bytes::Bytes;
@@ -473,6 +473,7 @@ proptest! {
         runtime.block_on(async {
             let mut world = World::new();
             world.spec = table_spec;
+            world.tune = without_cache_at_times;
             let tablet = world.start().await.1;
             let model = Model { table: world.table(), rows: BTreeMap::new() };
             let mut run = Run { world, tablet, model };

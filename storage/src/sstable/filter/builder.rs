@@ -84,4 +84,14 @@ impl Built {
     pub(in crate::sstable) fn place(&mut self, offset: u64) {
         self.index.partitions.iter_mut().for_each(|p| p.offset += offset);
     }
+
+    /// The [placed](Self::place) partitions, each with its offset.
+    pub(in crate::sstable) fn decoded(&self) -> impl Iterator<Item = (u64, Result<FilterPartition>)> {
+        let from = self.index.partitions.first().map_or(0, |p| p.offset);
+        self.index.partitions.iter().map(move |p| {
+            let at = (p.offset - from) as usize;
+            let bytes = self.partitions.get(at..at + p.length as usize).unwrap_or_default();
+            (p.offset, FilterPartition::decode(bytes))
+        })
+    }
 }

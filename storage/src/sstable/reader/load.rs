@@ -183,6 +183,20 @@ impl Reader {
         Ok(blocks)
     }
 
+    /// Decodes a block that its writer left, for all to come. What does not decode is read from the store.
+    pub(super) fn stored_block(&self, entry: &IndexEntry, stored: &Bytes) -> Option<Block> {
+        let block = self.parse(entry, stored, Check::Later).ok()?;
+        self.keep_rows(entry.offset, Rows::Block(block.clone()));
+        Some(block)
+    }
+
+    /// The same for a page of a wide column.
+    pub(super) fn stored_page(&self, offset: u64, raw: &RawPage, rows: usize) -> Option<Arc<ColumnPage>> {
+        let page = Arc::new(column::decode(raw, rows).ok()?);
+        self.keep_rows(offset, Rows::Page(page.clone()));
+        Some(page)
+    }
+
     fn parse(&self, entry: &IndexEntry, bytes: &Bytes, check: Check) -> Result<Block> {
         let parsed = match entry.kind {
             BlockKind::Columnar => block::parse(&self.object, entry.offset, bytes).map(|block| Block::Columnar(Arc::new(block))),

@@ -22,7 +22,7 @@ pub(crate) struct Meta {
     pub(crate) dictionary: Dictionary,
     pub(crate) properties: Properties,
     pub(in crate::sstable) filter: FilterIndex,
-    top: TopIndex,
+    pub(in crate::sstable) top: TopIndex,
     pub(in crate::sstable) footer: Footer,
 }
 

@@ -2,6 +2,7 @@
 //! filter and blocks in the cache. Every checksum is verified on every read from the object store.
 
 mod ahead;
+mod fresh;
 mod load;
 mod lookup;
 mod meta;
@@ -11,7 +12,7 @@ mod wide;
 use super::Section;
 use super::block::Block;
 use super::block::columnar::ColumnPage;
-use super::cache::{BlockCache, Partition, Rows};
+use super::cache::{BlockCache, Partition, Rows, next_number};
 use super::filter::{Ask, FilterPartition, KeyHash};
 use super::index::IndexEntry;
 use super::object::Object;
@@ -27,10 +28,7 @@ pub(crate) use lookup::Found;
 pub(crate) use meta::Meta;
 pub(crate) use place::{Clean, Place};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::OnceCell;
-
-static NEXT_READER: AtomicU64 = AtomicU64::new(0);
 
 /// What all readers of an engine share.
 #[derive(Clone, Debug)]
@@ -98,14 +96,7 @@ impl Reader {
     /// Opens the SSTable that a manifest names; reads nothing.
     pub(crate) fn new(context: ReaderContext, entry: SstableRef) -> Self {
         let object = Object { path: names::sstable(&entry.name), metrics: context.metrics.clone() };
-        Self {
-            number: NEXT_READER.fetch_add(1, Ordering::Relaxed),
-            object: Arc::new(object),
-            entry,
-            context,
-            meta: OnceCell::new(),
-            range_deletes: OnceCell::new(),
-        }
+        Self { number: next_number(), object: Arc::new(object), entry, context, meta: OnceCell::new(), range_deletes: OnceCell::new() }
     }
 
     /// What the manifest says of it.
@@ -209,6 +200,11 @@ impl Reader {
                 self.context.metrics.cache_hits.add(1);
                 Some(block)
             }
+            Some(Rows::StoredBlock(stored)) => {
+                let block = self.stored_block(entry, &stored)?;
+                self.context.metrics.cache_hits.add(1);
+                Some(block)
+            }
             _ => None,
         }
     }
@@ -216,6 +212,11 @@ impl Reader {
     pub(super) fn page_now(&self, offset: u64) -> Option<Arc<ColumnPage>> {
         match self.context.cache.rows((self.number, offset)) {
             Some(Rows::Page(page)) => {
+                self.context.metrics.cache_hits.add(1);
+                Some(page)
+            }
+            Some(Rows::StoredPage(stored)) => {
+                let page = self.stored_page(offset, &stored.0, stored.1)?;
                 self.context.metrics.cache_hits.add(1);
                 Some(page)
             }
