@@ -138,8 +138,12 @@ impl Inner {
             keys.reverse();
         }
         let left = if spec.row_limit == 0 { u64::MAX } else { spec.row_limit };
+        let scan = of_row(&state.known.table, &spec, at);
+        if let Some(times) = &scan.event_times {
+            keys.retain(|key| times.passes(&key.start));
+        }
         let read = KeysRead {
-            scan: of_row(&state.known.table, &spec, at),
+            scan,
             view: View::new(state.known.rules.clone(), &spec, self.now_for(&state)),
             state,
             keys,
