@@ -325,7 +325,7 @@ impl Writer {
             dictionary: self.write_record(DICTIONARY_MAGIC, &dictionary).await?,
             properties: self.write_record(PROPERTIES_MAGIC, &properties).await?,
         };
-        Ok(Meta { dictionary, properties, filter: filter.index, top, footer })
+        Ok(Meta { dictionary: dictionary.shared(), properties, filter: filter.index, top, footer })
     }
 
     async fn write_partitions(&mut self, entries: Vec<IndexEntry>) -> Result<Vec<PartitionEntry>> {
