@@ -34,6 +34,9 @@ pub struct TabletServerConfig {
     /// Bytes that all memtables may hold together: more memory, fewer and larger SSTables.
     #[serde(default = "default_memtable_bytes")]
     pub memtable_bytes: usize,
+    /// Where its log lies. A server keeps the one that it began with.
+    #[serde(default)]
+    pub log: LogKind,
     /// Bytes of decoded blocks kept in memory: more memory, fewer reads from disk and object store.
     #[serde(default = "default_cache_bytes")]
     pub cache_bytes: u64,
@@ -41,6 +44,17 @@ pub struct TabletServerConfig {
     /// 1 GiB, but none if the store is a folder, which is as near.
     #[serde(default)]
     pub disk_cache_bytes: Option<u64>,
+}
+
+/// Where a tablet server logs what it has not flushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogKind {
+    /// On its volume: a write is durable after one fsync, and waits for that volume if the server is lost.
+    #[default]
+    Disk,
+    /// In the object store: a write takes a put, tens of milliseconds, and needs no volume to be read again.
+    Object,
 }
 
 const DEFAULT_DISK_CACHE_BYTES: u64 = 1 << 30;

@@ -8,7 +8,7 @@ use crate::lease::LeaseGuard;
 use crate::plan::Wanted;
 use crate::registry::Registry;
 use crate::service::TabletsService;
-use common::config::TabletServerConfig;
+use common::config::{LogKind, TabletServerConfig};
 use common::rpc::tablets_service::tablets_server::TabletsServer;
 use common::store::{self, SharedStore};
 use common::time::SharedClock;
@@ -161,7 +161,10 @@ async fn open_engine(
     data: &DataDir,
     clock: &SharedClock,
 ) -> Result<Arc<Engine>> {
-    let defaults = EngineConfig::new(who.server, who.incarnation, store, data.log_dir(), clock.clone());
+    let defaults = match config.log {
+        LogKind::Disk => EngineConfig::new(who.server, who.incarnation, store, data.log_dir(), clock.clone()),
+        LogKind::Object => EngineConfig::with_object_log(who.server, who.incarnation, store, clock.clone()),
+    };
     let disk_cache = config.disk_cache().map(|bytes| DiskCacheConfig { folder: data.cache_dir(), bytes });
     let (memtable_bytes, cache_bytes) = (config.memtable_bytes, config.cache_bytes);
     Engine::open(EngineConfig { memtable_bytes, cache_bytes, disk_cache, ..defaults }).await

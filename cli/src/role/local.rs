@@ -1,6 +1,6 @@
 use super::lock::FolderLock;
 use anyhow::{Context, Result};
-use common::config::{GatewayConfig, MasterConfig, TabletServerConfig};
+use common::config::{GatewayConfig, LogKind, MasterConfig, TabletServerConfig};
 use common::time::SystemClock;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -40,6 +40,7 @@ impl Local {
             store,
             masters: masters.clone(),
             memtable_bytes: MEMTABLE_BYTES,
+            log: LogKind::Disk,
             cache_bytes: CACHE_BYTES,
             disk_cache_bytes: None,
         };

@@ -51,6 +51,9 @@ pub struct TabletServerArgs {
     /// Bytes that all memtables may hold together.
     #[arg(long, env = "STELE_MEMTABLE_BYTES")]
     memtable_bytes: Option<usize>,
+    /// Where its log lies, on its volume or in the object store: disk or object [default: disk].
+    #[arg(long, env = "STELE_LOG", value_parser = ["disk", "object"])]
+    log: Option<String>,
     /// Bytes of decoded blocks kept in memory.
     #[arg(long, env = "STELE_CACHE_BYTES")]
     cache_bytes: Option<u64>,

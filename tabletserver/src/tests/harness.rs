@@ -2,7 +2,7 @@ use crate::TabletServer;
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
-use common::config::TabletServerConfig;
+use common::config::{LogKind, TabletServerConfig};
 use common::ids::{Epoch, Seq, ServerId, TableId, TabletId};
 use common::key::KeyRange;
 use common::row::{Mutation, ReadSpec, Row, RowMutation};
@@ -103,6 +103,7 @@ pub(super) struct World {
     pub(super) master: FakeMaster,
     address: String,
     pub(super) dir: TempDir,
+    pub(super) log: LogKind,
 }
 
 impl World {
@@ -111,7 +112,7 @@ impl World {
         let listener = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(Server::builder().add_service(MasterServer::new(master.clone())).serve_with_incoming(listener));
-        Self { master, address, dir: tempfile::tempdir().unwrap() }
+        Self { master, address, dir: tempfile::tempdir().unwrap(), log: LogKind::Disk }
     }
 
     pub(super) fn config(&self) -> TabletServerConfig {
@@ -124,6 +125,7 @@ impl World {
             // The first one is nobody: a server tries all.
             masters: vec!["127.0.0.1:1".into(), self.address.clone()],
             memtable_bytes: 64 << 20,
+            log: self.log,
             cache_bytes: 64 << 20,
             disk_cache_bytes: None,
         }

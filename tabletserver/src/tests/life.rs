@@ -1,6 +1,7 @@
 use super::harness::{World, client, desired, read, scan, set, table, write};
 use crate::TabletServer;
 use common::ErrorKind;
+use common::config::LogKind;
 use common::ids::{Incarnation, ServerId};
 use common::row::ReadSpec;
 use common::rpc::master::TabletState;
@@ -11,7 +12,19 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn the_next_life_on_a_folder_finds_everything() {
-    let world = World::new().await;
+    everything_is_found_again(&World::new().await).await;
+}
+
+#[tokio::test]
+async fn the_next_life_finds_everything_in_a_log_in_the_store() {
+    let mut world = World::new().await;
+    world.log = LogKind::Object;
+    let (folder, logs) = (world.dir.path().join("server/log"), world.dir.path().join("store/log"));
+    everything_is_found_again(&world).await;
+    assert!(!folder.exists() && logs.exists());
+}
+
+async fn everything_is_found_again(world: &World) {
     let t = table(7, "raw.t", TableKind::Raw);
     let (server, mut c) = world.serve(&[&t], 1).await;
     assert_eq!((server.identity().server, server.identity().incarnation), (ServerId(1), Incarnation(1)));

@@ -1,7 +1,7 @@
 use super::super::{Runner, Status, api};
 use crate::cluster::Cluster;
 use crate::sql::Sql;
-use common::config::{MasterConfig, TabletServerConfig};
+use common::config::{LogKind, MasterConfig, TabletServerConfig};
 use common::row::{Mutation, RowMutation};
 use common::rpc::master::Command;
 use common::schema::{ColumnSpec, DATA_FAMILY, KeyPartSpec, Table, TableSpec};
@@ -51,6 +51,7 @@ impl World {
             store,
             masters: masters.clone(),
             memtable_bytes: 16 << 20,
+            log: LogKind::Disk,
             cache_bytes: 64 << 20,
             disk_cache_bytes: None,
         };
