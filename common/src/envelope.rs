@@ -33,7 +33,16 @@ fn checksum(header: &[u8], payload: &[u8]) -> u32 {
 /// # Errors
 /// `Internal` if the type cannot be encoded, `InvalidArgument` if it is above 4 GiB.
 pub fn encode<T: Serialize>(magic: Magic, version: u16, record: &T) -> Result<Vec<u8>> {
-    let mut out = vec![0; HEADER_BYTES];
+    encode_about(magic, version, record, 0)
+}
+
+/// As [`encode`], of a record of about so many bytes.
+///
+/// # Errors
+/// As for [`encode`].
+pub fn encode_about<T: Serialize>(magic: Magic, version: u16, record: &T, bytes: usize) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(HEADER_BYTES + bytes);
+    out.resize(HEADER_BYTES, 0);
     bincode::serde::encode_into_std_write(record, &mut out, config())
         .map_err(|e| Error::internal(format!("cannot encode a {} record: {e}", name(magic))))?;
     let length =

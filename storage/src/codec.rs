@@ -109,6 +109,72 @@ impl<'a> Input<'a> {
     }
 }
 
+/// Reads a row from its start on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walk<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    #[inline]
+    pub(crate) fn u8(&mut self) -> Result<u8> {
+        let (byte, rest) = self.rest.split_first().ok_or(Damaged("it ends within a byte"))?;
+        self.rest = rest;
+        Ok(*byte)
+    }
+
+    #[inline]
+    pub(crate) fn u64(&mut self) -> Result<u64> {
+        match self.u8()? {
+            byte if byte < 0x80 => Ok(u64::from(byte)),
+            byte => self.rest_of_u64(byte),
+        }
+    }
+
+    fn rest_of_u64(&mut self, first: u8) -> Result<u64> {
+        let mut n = u64::from(first & 0x7F);
+        for shift in (7..64).step_by(7) {
+            let byte = self.u8()?;
+            n |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Ok(n);
+            }
+        }
+        Err(Damaged("an integer is longer than 10 bytes"))
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32> {
+        u32::try_from(self.u64()?).map_err(|_| Damaged("an integer is above 32 bits"))
+    }
+
+    pub(crate) fn i64(&mut self) -> Result<i64> {
+        let n = self.u64()?;
+        Ok((n >> 1) as i64 ^ -((n & 1) as i64))
+    }
+
+    /// A length, then that many bytes.
+    #[inline]
+    pub(crate) fn slice(&mut self) -> Result<&'a [u8]> {
+        let length = usize::try_from(self.u64()?).map_err(|_| Damaged("a length is above the address space"))?;
+        let (slice, rest) = self.rest.split_at_checked(length).ok_or(Damaged("a length reaches over the end"))?;
+        self.rest = rest;
+        Ok(slice)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +189,9 @@ mod tests {
             let mut input = Input::new(&bytes, 0, bytes.len());
             assert_eq!((input.i64(), input.u64()), (Ok(n), Ok(n as u64)));
             assert!(input.is_done() && input.u8().is_err());
+            let mut walk = Walk::new(&bytes);
+            assert_eq!((walk.i64(), walk.u64()), (Ok(n), Ok(n as u64)));
+            assert!(walk.is_done() && walk.u8().is_err());
         }
     }
 }

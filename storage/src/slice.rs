@@ -4,7 +4,7 @@
 //! with a maximum age are cut by their timestamps, and all deletes and other cells lie in no slice.
 
 use crate::event_time::{event_time, time_part};
-use crate::format::{Slice, SliceKey};
+use crate::format::{RowRef, Slice, SliceKey};
 use crate::raw::{RawCell, RawRow};
 use common::ids::FamilyId;
 use common::schema::{GcRule, Table};
@@ -89,12 +89,22 @@ impl Slicer {
         }
     }
 
+    /// The one slice of a plain row with this event time; `None`: it may have several.
+    pub(crate) fn of_plain(&self, row: &RowRef<'_>, time: Option<Micros>) -> Option<SliceKey> {
+        let max_age = self.common_age().or_else(|| row.family().map(|family| self.age(family)))?;
+        (self.is_by_key() || max_age == 0).then(|| SliceKey { max_age, slice: time.map(|t| self.slice(t)) })
+    }
+
+    /// The age of all families, if it is one.
+    fn common_age(&self) -> Option<u64> {
+        let [(_, first), rest @ ..] = self.ages.as_slice() else { return None };
+        rest.iter().all(|(_, age)| age == first).then_some(*first)
+    }
+
     /// The age that all parts of a row have.
     fn one_age(&self, row: &RawRow) -> Option<u64> {
-        if let [(_, first), rest @ ..] = self.ages.as_slice()
-            && rest.iter().all(|(_, age)| age == first)
-        {
-            return Some(*first);
+        if let Some(age) = self.common_age() {
+            return Some(age);
         }
         let age = if row.deletes.is_empty() { self.age(row.cells.first()?.family) } else { 0 };
         row.cells.iter().all(|c| self.age(c.family) == age).then_some(age)

@@ -15,4 +15,4 @@ pub(crate) use points::Points;
 pub(crate) use pool::Pool;
 pub(crate) use retain::{AGE_SLACK, Below, Retention};
 pub(crate) use strategy::{Choice, MAX_SLICES, Merging, Situation, Strategy, Trigger, keys_meet, months_until};
-pub(crate) use worker::merge;
+pub(crate) use worker::{flush, merge};

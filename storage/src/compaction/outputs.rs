@@ -1,6 +1,7 @@
 //! The SSTables that a flush or a compaction writes: one series of them for each slice that its rows lie in.
 
 use crate::format::{Slice, SliceKey, SstableName};
+use crate::memtable::Entry;
 use crate::raw::RawRow;
 use crate::slice::{Parts, Slicer};
 use crate::sstable::{Finished, Layout, RangeDelete, Warm, Writer};
@@ -76,7 +77,24 @@ impl Outputs {
         }
     }
 
-    async fn put(&mut self, mut key: SliceKey, row: &RawRow, time: Option<Micros>) -> Result<()> {
+    /// Adds a row of a memtable that is [plain](crate::format::RowRef::is_plain); keys must rise.
+    pub(crate) async fn add_plain(&mut self, entry: &Entry) -> Result<()> {
+        let row = entry.row();
+        let time = self.target.slicer.event_time(row.key());
+        let bytes = row.plain_bytes();
+        let small = self.target.layout.is_small(row.cell_count(), bytes);
+        match self.target.slicer.of_plain(&row, time).filter(|_| small) {
+            Some(key) => self.open(key).await?.add_plain(entry, bytes, time).await,
+            None => self.add(entry.to_raw()).await,
+        }
+    }
+
+    async fn put(&mut self, key: SliceKey, row: &RawRow, time: Option<Micros>) -> Result<()> {
+        self.open(key).await?.add(row, time).await
+    }
+
+    /// The SSTable that takes the next row of a slice.
+    async fn open(&mut self, mut key: SliceKey) -> Result<&mut Open> {
         if self.open.len() >= MAX_OPEN && !self.open.contains_key(&key) {
             key.slice = key.slice.map(|slice| Slice::month(slice.times().start));
         }
@@ -85,8 +103,7 @@ impl Outputs {
         {
             self.done.push(full.finish(key).await?);
         }
-        let open = self.open.entry(key).or_insert_with(|| Open::new(self.target.writer()));
-        open.add(row, time).await
+        Ok(self.open.entry(key).or_insert_with(|| Open::new(self.target.writer())))
     }
 
     /// Adds row-range deletes, once all rows were added. They know no slices, and lie together.
@@ -135,18 +152,34 @@ impl Open {
     }
 
     async fn add(&mut self, row: &RawRow, time: Option<Micros>) -> Result<()> {
+        self.see_time(time);
+        row.cells.iter().for_each(|cell| self.see_family(cell.family));
+        self.writer.add(row).await
+    }
+
+    async fn add_plain(&mut self, entry: &Entry, bytes: usize, time: Option<Micros>) -> Result<()> {
+        self.see_time(time);
+        let row = entry.row();
+        match row.family() {
+            Some(family) => self.see_family(family),
+            None => row.cells().filter_map(|c| row.column(c.column)).for_each(|(family, _)| self.see_family(*family)),
+        }
+        self.writer.add_plain(entry, bytes).await
+    }
+
+    fn see_time(&mut self, time: Option<Micros>) {
         match time {
             Some(t) => self.times = (self.times.0.min(t), self.times.1.max(t)),
             None => self.timed = false,
         }
-        for cell in &row.cells {
-            // Cells come by family, so that the last one seen is nearly always the one.
-            if self.families.last() != Some(&cell.family) {
-                self.families.retain(|f| *f != cell.family);
-                self.families.push(cell.family);
-            }
+    }
+
+    fn see_family(&mut self, family: FamilyId) {
+        // Cells come by family, so that the last one seen is nearly always the one.
+        if self.families.last() != Some(&family) {
+            self.families.retain(|f| *f != family);
+            self.families.push(family);
         }
-        self.writer.add(row).await
     }
 
     async fn finish(self, slice: SliceKey) -> Result<Output> {

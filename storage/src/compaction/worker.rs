@@ -4,6 +4,7 @@ use super::outputs::{Output, Outputs, Target};
 use super::pace::Pace;
 use super::range_deletes::RangeDeletes;
 use super::retain::Retention;
+use crate::memtable::{Flushed, Memtable, MemtableCursor};
 use crate::raw::Scan;
 use crate::read::{Merge, Sources};
 use crate::sstable::Reader;
@@ -39,6 +40,36 @@ pub(crate) async fn merge<R: Deref<Target = Reader> + Clone + Debug>(
             Err(e)
         }
     }
+}
+
+/// Writes all that a memtable holds to new SSTables.
+pub(crate) async fn flush(table: &Arc<Memtable>, target: Target) -> Result<Vec<Output>> {
+    let mut outputs = Outputs::new(target);
+    match copy_table(table, &mut outputs).await {
+        Ok(()) => {
+            outputs.add_range_deletes(RangeDeletes::new(table.range_deletes(Seq::MAX)).keep(None));
+            outputs.finish().await
+        }
+        Err(e) => {
+            outputs.abort().await;
+            Err(e)
+        }
+    }
+}
+
+async fn copy_table(table: &Arc<Memtable>, outputs: &mut Outputs) -> Result<()> {
+    let (mut cursor, mut rows) = (MemtableCursor::flushing(table), 0usize);
+    while let Some(row) = cursor.next_flushed() {
+        match row {
+            Flushed::Plain(entry) => outputs.add_plain(&entry).await?,
+            Flushed::Raw(row) => outputs.add(row).await?,
+        }
+        rows += 1;
+        if rows.is_multiple_of(YIELD_ROWS) {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
 }
 
 async fn copy<R: Deref<Target = Reader> + Clone + Debug>(

@@ -1,6 +1,7 @@
 //! Log records.
 
 use super::row::{StoredCell, StoredRow};
+use super::rows::Rows;
 use common::envelope::{self, AsJson, Magic};
 use common::ids::{Epoch, RunId, Seq, TabletId};
 use common::key::KeyRange;
@@ -11,7 +12,10 @@ use serde::{Deserialize, Serialize};
 /// Kind of a log record.
 pub const RECORD_MAGIC: Magic = *b"STLR";
 /// Format version of log records.
-pub const RECORD_FORMAT: u16 = 2;
+pub const RECORD_FORMAT: u16 = 3;
+
+/// Bytes of a record of rows beside these, about.
+const HEAD: usize = 96;
 
 /// One record of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,8 +44,7 @@ pub enum LogBody {
         /// Rows of the request that were refused, by position among all its rows.
         refused: Vec<(u32, AsJson<Error>)>,
         /// The rows that were not, in order.
-        #[serde(with = "super::rows")]
-        rows: Vec<StoredRow>,
+        rows: Rows,
     },
     /// Rows of a run, not yet published.
     Stage {
@@ -52,8 +55,7 @@ pub enum LogBody {
         /// The timestamp that the server gave.
         timestamp: Micros,
         /// The rows; without seqs.
-        #[serde(with = "super::rows")]
-        rows: Vec<StoredRow>,
+        rows: Rows,
     },
     /// Runs were published together at the version `last`.
     Apply {
@@ -127,7 +129,11 @@ impl LogRecord {
     /// # Errors
     /// `InvalidArgument` if it is above 4 GiB.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        envelope::encode(RECORD_MAGIC, RECORD_FORMAT, self)
+        let rows = match &self.body {
+            LogBody::Write { rows, .. } | LogBody::Stage { rows, .. } => rows.bytes(),
+            _ => 0,
+        };
+        envelope::encode_about(RECORD_MAGIC, RECORD_FORMAT, self, rows + HEAD)
     }
 
     /// Tablet and epoch of the record at the start of `bytes`, with its whole length.

@@ -158,67 +158,6 @@ impl StoredRow {
     }
 }
 
-/// A row mutation reduced as far as it can be before the server's timestamp is known.
-#[derive(Debug)]
-pub enum Prepared {
-    /// All of its cells get the server's timestamp.
-    Given(StoredRow),
-    /// None does.
-    Done(StoredRow),
-    /// The timestamp decides what is left of it.
-    Whole(RowMutation),
-}
-
-impl Prepared {
-    /// The usual mutation, one set of each column, needs no more than to be in order.
-    #[must_use]
-    pub fn new(mut row: RowMutation) -> Self {
-        let given = |m: &Mutation| matches!(m, Mutation::Set { timestamp: None, .. });
-        let explicit = |m: &Mutation| matches!(m, Mutation::Set { timestamp: Some(_), .. });
-        let all_given = row.mutations.iter().all(given);
-        if !all_given && !row.mutations.iter().all(explicit) {
-            return Self::Whole(row);
-        }
-        let ascending = |list: &[Mutation]| list.windows(2).all(|w| column(&w[0]) < column(&w[1]));
-        if !ascending(&row.mutations) {
-            // Sets of one column stay in their order.
-            row.mutations.sort_by(|a, b| column(a).cmp(&column(b)));
-            if !ascending(&row.mutations) {
-                return Self::Whole(row);
-            }
-        }
-        let cells = row.mutations.into_iter().filter_map(|m| match m {
-            Mutation::Set { family, qualifier, timestamp, value } => {
-                Some(StoredCell { family, qualifier, timestamp: timestamp.unwrap_or_default(), kind: CellKind::Value, value })
-            }
-            _ => None,
-        });
-        let row = StoredRow { key: row.key, deletes: Vec::new(), cells: cells.collect() };
-        if all_given { Self::Given(row) } else { Self::Done(row) }
-    }
-
-    /// The reduced mutation; `given` is the server's timestamp.
-    #[must_use]
-    pub fn finish(self, given: Micros) -> StoredRow {
-        match self {
-            Self::Given(mut row) => {
-                row.cells.iter_mut().for_each(|c| c.timestamp = given);
-                row
-            }
-            Self::Done(row) => row,
-            Self::Whole(row) => StoredRow::reduce(row, given),
-        }
-    }
-}
-
-/// The column of a set.
-fn column(m: &Mutation) -> Option<(FamilyId, &Bytes)> {
-    match m {
-        Mutation::Set { family, qualifier, .. } => Some((*family, qualifier)),
-        _ => None,
-    }
-}
-
 #[derive(Default)]
 struct Reducer {
     deletes: Vec<Delete>,
@@ -272,25 +211,6 @@ mod tests {
         assert_eq!(row.deletes, [Delete::Row]);
         let cells: Vec<_> = row.cells.iter().map(|c| (c.qualifier.as_ref(), c.timestamp.0, c.value.as_ref())).collect();
         assert_eq!(cells, [(&b"a"[..], 9, &b"y"[..]), (b"b", 3, b"z")]);
-    }
-
-    #[test]
-    fn a_prepared_mutation_becomes_what_reducing_makes_of_it() {
-        let cases = [
-            vec![set("b", 0, "1"), set("a", 0, "2")],
-            vec![set("b", 4, "1"), set("a", 5, "2"), set("c", 1, "3")],
-            vec![set("b", 0, "1"), set("a", 0, "2"), set("b", 0, "3")],
-            vec![set("b", 4, "1"), set("b", 5, "2"), set("b", 4, "3")],
-            vec![set("a", 0, "1"), set("b", 5, "2")],
-            vec![set("a", 0, "1"), Mutation::DeleteRow, set("b", 5, "2")],
-            vec![Mutation::DeleteFamily { family: FamilyId(1) }],
-        ];
-        for mutations in cases {
-            let row = RowMutation { key: Bytes::from_static(b"k"), mutations };
-            let (most, reduced) = (StoredRow::weight_before(&row.key, &row.mutations), StoredRow::reduce(row.clone(), Micros(9)));
-            assert!(reduced.weight() <= most);
-            assert_eq!(Prepared::new(row).finish(Micros(9)), reduced);
-        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Reading a memtable in key order.
 
+use super::key::{Key, Keyed, Probe};
 use super::{Entry, Memtable, Rows, Versions};
 use crate::raw::{RawRow, Scan};
 use crate::sync::read;
 use bytes::Bytes;
+use common::ids::Seq;
 use common::key::KeyRange;
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -17,9 +19,18 @@ const CHUNK_ROWS: usize = 128;
 /// A row copied out of the memtable.
 #[derive(Debug)]
 enum Ready {
-    One(Arc<Entry>),
+    One(Entry),
     Few(Bytes, Versions),
     Whole(RawRow),
+}
+
+/// A row on its way out of the memtable.
+#[derive(Debug)]
+pub(crate) enum Flushed {
+    /// A single mutation that only [sets](crate::format::RowRef::is_plain).
+    Plain(Entry),
+    /// Any other row.
+    Raw(RawRow),
 }
 
 /// Reads a memtable in key order.
@@ -41,23 +52,40 @@ impl MemtableCursor {
         Self { table, scan, range: 0, after: None, ready: VecDeque::new(), chunk: FIRST_ROWS, done: false }
     }
 
+    /// All that a memtable holds, which is changed no more.
+    pub(crate) fn flushing(table: &Arc<Memtable>) -> Self {
+        Self::new(table.clone(), Arc::new(Scan::all(vec![KeyRange::ALL], Seq::MAX)))
+    }
+
     pub(crate) fn next(&mut self) -> Option<RawRow> {
         loop {
-            while let Some(ready) = self.ready.pop_front() {
-                let row = match ready {
-                    Ready::One(entry) => assemble(entry.row.key.clone(), &Versions::One(entry), &self.scan),
-                    Ready::Few(key, versions) => assemble(key, &versions, &self.scan),
-                    Ready::Whole(row) => row,
-                };
-                if !row.is_empty() {
-                    return Some(row);
+            let row = self.next_ready()?.assemble(&self.scan);
+            if !row.is_empty() {
+                return Some(row);
+            }
+        }
+    }
+
+    /// The next row of a cursor that is [flushing](Self::flushing).
+    pub(crate) fn next_flushed(&mut self) -> Option<Flushed> {
+        loop {
+            match self.next_ready()? {
+                Ready::One(entry) if entry.row().is_plain() => return Some(Flushed::Plain(entry)),
+                ready => {
+                    let row = ready.assemble(&self.scan);
+                    if !row.is_empty() {
+                        return Some(Flushed::Raw(row));
+                    }
                 }
             }
-            if self.done {
-                return None;
-            }
+        }
+    }
+
+    fn next_ready(&mut self) -> Option<Ready> {
+        while self.ready.is_empty() && !self.done {
             self.fill();
         }
+        self.ready.pop_front()
     }
 
     fn fill(&mut self) {
@@ -73,27 +101,43 @@ impl MemtableCursor {
                 self.range += 1;
                 self.after = None;
             } else {
-                self.after = self.ready.back().map(|last| last.key().clone());
+                self.after = self.ready.back().map(Ready::key);
             }
         }
+        drop(rows);
         self.chunk = CHUNK_ROWS;
+        // Neighbouring keys came in different batches. Asked for all of them at once, the memory answers faster than one by one.
+        let touched = self.ready.iter().map(Ready::touch).fold(0, u8::wrapping_add);
+        std::hint::black_box(touched);
     }
 }
 
 impl Ready {
-    fn new(key: &Bytes, versions: &Versions, scan: &Scan) -> Self {
+    fn new(key: &Key, versions: &Versions, scan: &Scan) -> Self {
         match versions {
             Versions::One(entry) => Self::One(entry.clone()),
-            Versions::Few(_) => Self::Few(key.clone(), versions.clone()),
-            Versions::Many(_) => Self::Whole(assemble(key.clone(), versions, scan)),
+            Versions::Few(_) => Self::Few(key.to_bytes(), versions.clone()),
+            Versions::Many(_) => Self::Whole(assemble(key.to_bytes(), versions, scan)),
         }
     }
 
-    fn key(&self) -> &Bytes {
+    fn touch(&self) -> u8 {
+        if let Self::One(entry) = self { entry.touch() } else { 0 }
+    }
+
+    fn assemble(self, scan: &Scan) -> RawRow {
         match self {
-            Self::One(entry) => &entry.row.key,
-            Self::Few(key, _) => key,
-            Self::Whole(row) => &row.key,
+            Self::One(entry) => assemble(entry.key_bytes(), &Versions::One(entry), scan),
+            Self::Few(key, versions) => assemble(key, &versions, scan),
+            Self::Whole(row) => row,
+        }
+    }
+
+    fn key(&self) -> Bytes {
+        match self {
+            Self::One(entry) => entry.key_bytes(),
+            Self::Few(key, _) => key.clone(),
+            Self::Whole(row) => row.key.clone(),
         }
     }
 }
@@ -114,7 +158,9 @@ fn copy(rows: &Rows, range: &KeyRange, after: Option<&Bytes>, scan: &Scan, limit
         return 0;
     }
     let before = out.len();
-    let found = rows.range::<Bytes, _>((start, end)).map(|(k, v)| Ready::new(k, v, scan));
+    let (from, to) = (start.map(|key| Probe::new(key)), end.map(|key| Probe::new(key)));
+    let bounds = (from.as_ref().map(|p| p as &dyn Keyed), to.as_ref().map(|p| p as &dyn Keyed));
+    let found = rows.range::<dyn Keyed, _>(bounds).map(|(k, v)| Ready::new(k, v, scan));
     if scan.reverse {
         out.extend(found.rev().take(limit))
     } else {
@@ -132,9 +178,10 @@ fn assemble(key: Bytes, versions: &Versions, scan: &Scan) -> RawRow {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Batch;
     use super::*;
-    use crate::format::StoredRow;
-    use common::ids::Seq;
+    use crate::format::{Rows, StoredRow};
+    use common::time::Micros;
 
     fn row(key: &str) -> StoredRow {
         StoredRow { key: Bytes::copy_from_slice(key.as_bytes()), deletes: vec![crate::format::Delete::Row], cells: Vec::new() }
@@ -149,7 +196,8 @@ mod tests {
     fn cursors_read_ranges_in_both_directions_over_chunks() {
         let table = Memtable::new();
         let names: Vec<_> = (0..500).map(|i| format!("{i:03}")).collect();
-        table.insert(names.iter().enumerate().map(|(i, n)| (Seq(i as u64 + 1), row(n))), 1);
+        let rows: Vec<_> = names.iter().map(|n| row(n)).collect();
+        table.insert(Batch::rising(Seq(1), Micros(0), Rows::of(&rows, Micros(0))), 1);
         let end = |s: &'static str| Some(Bytes::from_static(s.as_bytes()));
         let ranges = vec![KeyRange::new("010", end("200")), KeyRange::new("300", end("302"))];
         let mut expected = [&names[10..200], &names[300..302]].concat();

@@ -1,23 +1,27 @@
-//! The memtable: row key → that row's mutations in seq order. One insert per row mutation.
+//! The memtable: row key → that row's mutations in seq order. One insert per row mutation, which stays in the buffer that
+//! it was encoded in for the log.
 
 mod cursor;
+mod entry;
+mod key;
 mod versions;
 
-pub(crate) use cursor::MemtableCursor;
-pub(crate) use versions::{Entry, Newest, Versions};
+pub(crate) use cursor::{Flushed, MemtableCursor};
+pub(crate) use entry::{Batch, Entry};
+pub(crate) use versions::{Newest, Versions};
 
-use crate::format::StoredRow;
 use crate::sstable::RangeDelete;
 use crate::sync::{read, write};
 use bytes::Bytes;
 use common::ids::Seq;
+use key::{Key, Keyed, Probe};
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
-type Rows = BTreeMap<Bytes, Versions>;
+type Rows = BTreeMap<Key, Versions>;
 
 /// The writable or a frozen memtable. Only the tablet's committer inserts.
 #[derive(Debug)]
@@ -50,21 +54,16 @@ impl Memtable {
     }
 
     /// Inserts rows that the log holds from segment `log_from` on. Seqs never fall from call to call.
-    pub(crate) fn insert(&self, rows: impl IntoIterator<Item = (Seq, StoredRow)>, log_from: u64) {
-        let entries: Vec<_> = rows.into_iter().map(|(seq, row)| Arc::new(Entry { seq, row })).collect();
-        let bytes = entries.iter().map(|e| e.row.weight()).sum();
-        self.insert_entries(entries, bytes, log_from);
-    }
-
-    /// As [`Self::insert`], of entries that weigh `bytes` together.
-    pub(crate) fn insert_entries(&self, mut entries: Vec<Arc<Entry>>, bytes: usize, log_from: u64) {
+    pub(crate) fn insert(&self, batch: Batch, log_from: u64) {
+        let Batch { entries, bytes } = batch;
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
         self.widen((first.seq, last.seq), bytes, log_from);
+        let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.key(), entry)).collect();
         // Neighbours one after the other find their way in the cache; those of one key keep their order.
-        entries.sort_by(|a, b| a.row.key.cmp(&b.row.key));
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut map = write(&self.rows);
-        for entry in entries {
-            match map.entry(entry.row.key.clone()) {
+        for (key, entry) in entries {
+            match map.entry(key) {
                 btree_map::Entry::Vacant(place) => {
                     place.insert(Versions::One(entry));
                 }
@@ -114,7 +113,7 @@ impl Memtable {
         if self.rows() == 0 {
             return None;
         }
-        read(&self.rows).get(key).map(look)
+        read(&self.rows).get(&Probe::new(key) as &dyn Keyed).map(look)
     }
 
     /// Keys along it, about `wanted`, each with the bytes that lie from it to the next. The lock is given back between two.
@@ -122,14 +121,16 @@ impl Memtable {
         let (rows, bytes) = (self.rows(), self.bytes() as u64);
         let step = rows.div_ceil(wanted.max(1)).max(1);
         let mut samples: Vec<(Bytes, u64)> = Vec::new();
-        let mut from = Bound::Unbounded;
+        let mut from: Option<Bytes> = None;
         while samples.len() * step < rows {
             let map = read(&self.rows);
-            let mut keys = map.range::<Bytes, _>((from, Bound::Unbounded)).map(|(key, _)| key);
+            let after = from.as_deref().map(Probe::new);
+            let start = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key as &dyn Keyed));
+            let mut keys = map.range::<dyn Keyed, _>((start, Bound::Unbounded)).map(|(key, _)| key);
             let Some(first) = keys.next() else { break };
-            let last = keys.by_ref().take(step - 1).last().unwrap_or(first).clone();
-            samples.push((first.clone(), bytes * step as u64 / rows as u64));
-            from = Bound::Excluded(last);
+            let last = keys.by_ref().take(step - 1).last().unwrap_or(first).to_bytes();
+            samples.push((first.to_bytes(), bytes * step as u64 / rows as u64));
+            from = Some(last);
         }
         samples
     }
@@ -143,8 +144,9 @@ impl Memtable {
 
     /// Whether it has a row from `first` to `last`, both included.
     pub(crate) fn meets(&self, first: &[u8], last: &[u8]) -> bool {
-        let bounds = (Bound::Included(first), Bound::Included(last));
-        first <= last && read(&self.rows).range::<[u8], _>(bounds).next().is_some()
+        let (low, high) = (Probe::new(first), Probe::new(last));
+        let bounds = (Bound::Included(&low as &dyn Keyed), Bound::Included(&high as &dyn Keyed));
+        first <= last && read(&self.rows).range::<dyn Keyed, _>(bounds).next().is_some()
     }
 
     pub(crate) fn bytes(&self) -> usize {

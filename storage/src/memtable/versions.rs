@@ -1,6 +1,7 @@
 //! The mutations of one row: a few of them as they came, many of them as a map of cells.
 
-use crate::format::{CellKind, Delete, StoredCell, StoredRow};
+use super::Entry;
+use crate::format::{CellKind, CellRef, Delete, RowRef};
 use crate::raw::{RawCell, RawDelete, Scan};
 use bytes::Bytes;
 use common::ids::{FamilyId, Seq};
@@ -9,17 +10,9 @@ use common::time::{Micros, TimeRange};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
 /// Mutations of a row above which it becomes a map.
 const FEW: usize = 32;
-
-/// A row mutation with its number.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) seq: Seq,
-    pub(crate) row: StoredRow,
-}
 
 /// Family, qualifier, newest timestamp first, highest seq first: the order of cells.
 type Place = (FamilyId, Bytes, Reverse<Micros>, Reverse<Seq>);
@@ -27,9 +20,9 @@ type Place = (FamilyId, Bytes, Reverse<Micros>, Reverse<Seq>);
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub(crate) enum Versions {
-    One(Arc<Entry>),
+    One(Entry),
     /// In seq order.
-    Few(Vec<Arc<Entry>>),
+    Few(Vec<Entry>),
     Many(Box<Many>),
 }
 
@@ -53,7 +46,7 @@ pub(crate) struct Newest<'a> {
 
 impl Versions {
     /// Adds a mutation whose seq is at or above all others.
-    pub(crate) fn push(&mut self, entry: Arc<Entry>) {
+    pub(crate) fn push(&mut self, entry: Entry) {
         match self {
             Self::One(first) => *self = Self::Few(vec![first.clone(), entry]),
             Self::Few(list) if list.len() < FEW => list.push(entry),
@@ -68,11 +61,11 @@ impl Versions {
     }
 
     /// Takes a mutation out again; true once none is left.
-    pub(crate) fn remove(&mut self, entry: &Arc<Entry>) -> bool {
+    pub(crate) fn remove(&mut self, entry: &Entry) -> bool {
         match self {
             Self::One(_) => true,
             Self::Few(list) => {
-                list.retain(|e| !Arc::ptr_eq(e, entry));
+                list.retain(|e| e.seq != entry.seq);
                 list.is_empty()
             }
             Self::Many(many) => {
@@ -86,12 +79,12 @@ impl Versions {
     pub(crate) fn deletes(&self, above: Seq, at: Seq, out: &mut Vec<RawDelete>) {
         let mut add = |e: &Entry| {
             if above < e.seq && e.seq <= at {
-                out.extend(e.row.deletes.iter().map(|what| RawDelete { what: what.clone(), seq: e.seq }));
+                e.row().deletes(|what| out.push(RawDelete { what, seq: e.seq }));
             }
         };
         match self {
             Self::One(entry) => add(entry),
-            Self::Few(list) => list.iter().for_each(|e| add(e)),
+            Self::Few(list) => list.iter().for_each(add),
             Self::Many(many) => {
                 let inside = many.deletes.iter().filter(|(_, seq)| above < seq.0 && seq.0 <= at);
                 out.extend(inside.map(|(what, seq)| RawDelete { what: what.clone(), seq: seq.0 }));
@@ -123,17 +116,19 @@ impl Versions {
 }
 
 impl Entry {
-    fn cells(&self, scan: &Scan, out: &mut Vec<RawCell>) {
+    pub(super) fn cells(&self, scan: &Scan, out: &mut Vec<RawCell>) {
         if self.seq > scan.at || self.seq <= scan.above {
             return;
         }
-        out.reserve(self.row.cells.len());
-        for StoredCell { family, qualifier, timestamp, kind, value } in &self.row.cells {
+        let row = self.row();
+        out.reserve(row.cell_count());
+        for cell in row.cells() {
+            let Some((family, qualifier)) = row.column(cell.column) else { continue };
             let wanted = scan.columns.wants(*family, qualifier);
             if wanted || scan.others {
-                let value = if wanted { value.clone() } else { Bytes::new() };
-                let (family, qualifier, timestamp, seq, kind) = (*family, qualifier.clone(), *timestamp, self.seq, *kind);
-                out.push(RawCell { family, qualifier, timestamp, seq, kind, value });
+                let value = if wanted { row.share(cell.value) } else { Bytes::new() };
+                let CellRef { timestamp, kind, .. } = cell;
+                out.push(RawCell { family: *family, qualifier: qualifier.clone(), timestamp, seq: self.seq, kind, value });
             }
         }
     }
@@ -141,19 +136,27 @@ impl Entry {
 
 impl Many {
     fn push(&mut self, entry: &Entry) {
-        for c in &entry.row.cells {
-            self.cells.insert(place(c, entry.seq), (c.kind, c.value.clone()));
+        let row = entry.row();
+        for c in row.cells() {
+            if let Some(place) = place(&row, &c, entry.seq) {
+                self.cells.insert(place, (c.kind, row.share(c.value)));
+            }
         }
-        self.deletes.extend(entry.row.deletes.iter().map(|what| (what.clone(), Reverse(entry.seq))));
+        row.deletes(|what| {
+            self.deletes.insert((what, Reverse(entry.seq)));
+        });
     }
 
     fn remove(&mut self, entry: &Entry) {
-        for c in &entry.row.cells {
-            self.cells.remove(&place(c, entry.seq));
+        let row = entry.row();
+        for c in row.cells() {
+            if let Some(place) = place(&row, &c, entry.seq) {
+                self.cells.remove(&place);
+            }
         }
-        for what in &entry.row.deletes {
-            self.deletes.remove(&(what.clone(), Reverse(entry.seq)));
-        }
+        row.deletes(|what| {
+            self.deletes.remove(&(what, Reverse(entry.seq)));
+        });
     }
 
     fn highest_deletes(&self, at: Seq, out: &mut Vec<RawDelete>) {
@@ -223,8 +226,9 @@ impl Many {
     }
 }
 
-fn place(c: &StoredCell, seq: Seq) -> Place {
-    (c.family, c.qualifier.clone(), Reverse(c.timestamp), Reverse(seq))
+fn place(row: &RowRef<'_>, c: &CellRef<'_>, seq: Seq) -> Option<Place> {
+    let (family, qualifier) = row.column(c.column)?.clone();
+    Some((family, qualifier, Reverse(c.timestamp), Reverse(seq)))
 }
 
 /// The first place of a column.
@@ -258,12 +262,14 @@ pub(crate) fn normalize(ranges: &mut Vec<ColumnRange>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Batch;
     use super::*;
+    use crate::format::{StoredCell, StoredRow};
     use common::key::KeyRange;
     use common::row::Columns;
     use proptest::prelude::*;
 
-    fn entry(seq: u64, cells: &[(u32, &'static str, i64)], deletes: Vec<Delete>) -> Arc<Entry> {
+    fn entry(seq: u64, cells: &[(u32, &'static str, i64)], deletes: Vec<Delete>) -> Entry {
         let cell = |(family, q, t): &(u32, &'static str, i64)| StoredCell {
             family: FamilyId(*family),
             qualifier: Bytes::from_static(q.as_bytes()),
@@ -274,7 +280,7 @@ mod tests {
         let mut cells: Vec<_> = cells.iter().map(cell).collect();
         cells.sort_by(|a, b| (a.family, &a.qualifier, Reverse(a.timestamp)).cmp(&(b.family, &b.qualifier, Reverse(b.timestamp))));
         cells.dedup_by(|a, b| (a.family, &a.qualifier, a.timestamp) == (b.family, &b.qualifier, b.timestamp));
-        Arc::new(Entry { seq: Seq(seq), row: StoredRow { key: Bytes::from_static(b"k"), deletes, cells } })
+        Batch::at(Seq(seq), &[StoredRow { key: Bytes::from_static(b"k"), deletes, cells }]).entries.remove(0)
     }
 
     fn given(v: &Versions, scan: &Scan, newest: Option<&Newest<'_>>) -> Vec<(u32, String, i64, u64)> {

@@ -98,6 +98,11 @@ impl Layout {
         Self { kinds: Arc::new(kinds.into_iter().collect()), ..self }
     }
 
+    /// Whether a row of so many cells and bytes goes into a columnar block.
+    pub(crate) fn is_small(&self, cells: usize, bytes: usize) -> bool {
+        cells <= self.cell_block_cells && bytes <= self.cell_block_bytes
+    }
+
     /// What is declared of a column.
     pub(super) fn kind(&self, family: FamilyId, qualifier: &Bytes) -> Option<Kind> {
         if self.kinds.is_empty() { None } else { self.kinds.get(&(family, qualifier.clone())).copied() }

@@ -36,9 +36,10 @@ impl PageHead {
     /// Appends `data` as it is to be stored.
     pub(super) fn pack(data: &[u8], out: &mut Vec<u8>) -> Self {
         let from = out.len();
-        let packed = if data.len() < SHORT { Vec::new() } else { lz4_flex::block::compress(data) };
-        let smaller = !packed.is_empty() && packed.len() + data.len() / WORTH <= data.len();
-        out.extend_from_slice(if smaller { &packed } else { data });
+        let smaller = data.len() >= SHORT && compress(data, out);
+        if !smaller {
+            out.extend_from_slice(data);
+        }
         let codec = if smaller { LZ4 } else { PLAIN };
         // Cells are at most 100 MiB and a page ends with the cell that fills it.
         let (stored, length) = ((out.len() - from) as u32, data.len() as u32);
@@ -78,6 +79,16 @@ impl PageHead {
         let crc = input.take(4)?;
         Ok(Self { codec, stored, length, crc: u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]) })
     }
+}
+
+/// Appends `data` compressed; false, and nothing, if that is not worth it.
+fn compress(data: &[u8], out: &mut Vec<u8>) -> bool {
+    let from = out.len();
+    out.resize(from + lz4_flex::block::get_maximum_output_size(data.len()), 0);
+    let packed = lz4_flex::block::compress_into(data, &mut out[from..]).unwrap_or(usize::MAX);
+    let smaller = packed.saturating_add(data.len() / WORTH) <= data.len();
+    out.truncate(if smaller { from + packed } else { from });
+    smaller
 }
 
 fn checksum(codec: u8, length: u32, stored: &[u8]) -> u32 {

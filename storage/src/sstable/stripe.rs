@@ -3,11 +3,11 @@
 use super::block::column::{CellValues, ColumnCells};
 use super::block::columnar::{Exceptions, OverflowColumn};
 use super::layout::{Kind, Layout};
-use super::names::Names;
-use crate::format::CellKind;
+use super::names::{Names, Places};
+use crate::format::{CellKind, RowRef};
 use crate::raw::{RawCell, RawRow};
 use bytes::Bytes;
-use common::ids::FamilyId;
+use common::ids::{FamilyId, Seq};
 use std::ops::Range;
 
 /// Bytes that a cell takes beside its value, about.
@@ -63,6 +63,21 @@ pub(super) struct Plan {
 }
 
 impl Stripe {
+    /// Empties it; columns and memory stay.
+    pub(super) fn clear(&mut self) {
+        let Self { key_data, key_ends, timestamps, seqs, row_bytes, columns, index: _, spills, spilled, names, bytes } = self;
+        key_data.clear();
+        key_ends.clear();
+        timestamps.clear();
+        seqs.clear();
+        row_bytes.clear();
+        columns.iter_mut().for_each(StripeColumn::clear);
+        spills.clear();
+        spilled.clear();
+        names.clear();
+        *bytes = 0;
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.timestamps.len()
     }
@@ -78,12 +93,8 @@ impl Stripe {
 
     /// Adds a row with cells.
     pub(super) fn add(&mut self, row: &RawRow, names: &mut Names, layout: &Layout) {
-        let number = self.rows() as u32;
         let own = majority(&row.cells);
-        self.timestamps.push(own.0);
-        self.seqs.push(own.1);
-        self.key_data.extend_from_slice(&row.key);
-        self.key_ends.push(self.key_data.len() as u32);
+        let number = self.begin_row(&row.key, own);
         let mut bytes = row.key.len();
         names.begin_row();
         let mut column = OverflowColumn::Named(NO_COLUMN);
@@ -91,45 +102,95 @@ impl Stripe {
         for cell in &row.cells {
             let again = before.is_some_and(|b| b.same_column(cell));
             if !again {
-                column = self.column_of(cell, names, layout);
+                column = self.column_of(cell.family, &cell.qualifier, names, layout);
             }
             before = Some(cell);
             bytes += cell.value.len() + CELL_BYTES;
             if let OverflowColumn::Listed(place) = column {
                 names.count(place, cell.value.len());
-                if !again && cell.kind == CellKind::Value && self.push(place, number, own, cell, names.kind(place)) {
+                if !again && cell.kind == CellKind::Value && self.push((place, names.kind(place)), number, &cell.value) {
+                    let at = (cell.timestamp.0, cell.seq.0);
+                    if at != own {
+                        self.except(place, number, at);
+                    }
                     continue;
                 }
             }
-            self.spill(number, column, cell);
+            self.spill((number, column), (cell.timestamp.0, cell.seq.0), cell.kind, &cell.value);
         }
+        self.end_row(bytes);
+    }
+
+    /// Adds a plain row whose columns are those that `places` has turned to.
+    pub(super) fn add_plain(&mut self, row: &RowRef<'_>, seq: Seq, names: (&mut Names, &mut Places), layout: &Layout) {
+        let (names, places) = names;
+        let own = (row.timestamp().0, seq.0);
+        let number = self.begin_row(row.key(), own);
+        let mut bytes = row.key().len();
+        names.begin_row();
+        for cell in row.cells() {
+            bytes += cell.value.len() + CELL_BYTES;
+            let column = match places.get(cell.column, names, layout) {
+                Some(place) => {
+                    names.count(place, cell.value.len());
+                    if self.push((place, names.kind(place)), number, cell.value) {
+                        continue;
+                    }
+                    OverflowColumn::Listed(place)
+                }
+                None => match row.column(cell.column) {
+                    Some((family, qualifier)) => self.name(*family, qualifier),
+                    None => continue,
+                },
+            };
+            self.spill((number, column), own, CellKind::Value, cell.value);
+        }
+        self.end_row(bytes);
+    }
+
+    fn begin_row(&mut self, key: &[u8], own: (i64, u64)) -> u32 {
+        let number = self.rows() as u32;
+        self.timestamps.push(own.0);
+        self.seqs.push(own.1);
+        self.key_data.extend_from_slice(key);
+        self.key_ends.push(self.key_data.len() as u32);
+        number
+    }
+
+    fn end_row(&mut self, bytes: usize) {
         self.row_bytes.push(bytes as u32);
         self.bytes += bytes;
     }
 
-    fn column_of(&mut self, cell: &RawCell, names: &mut Names, layout: &Layout) -> OverflowColumn {
-        if let Some(place) = names.place(cell, layout) {
-            return OverflowColumn::Listed(place);
-        }
-        self.names.push((cell.family, cell.qualifier.clone()));
+    fn column_of(&mut self, family: FamilyId, qualifier: &Bytes, names: &mut Names, layout: &Layout) -> OverflowColumn {
+        names.place(family, qualifier, layout).map_or_else(|| self.name(family, qualifier), OverflowColumn::Listed)
+    }
+
+    fn name(&mut self, family: FamilyId, qualifier: &Bytes) -> OverflowColumn {
+        self.names.push((family, qualifier.clone()));
         OverflowColumn::Named(self.names.len() as u32 - 1)
     }
 
-    fn push(&mut self, place: u32, row: u32, own: (i64, u64), cell: &RawCell, kind: Option<Kind>) -> bool {
+    /// Adds a value to its column; false if it does not fit in there.
+    fn push(&mut self, (place, kind): (u32, Option<Kind>), row: u32, value: &[u8]) -> bool {
         let at = self.slot(place, kind);
         let column = &mut self.columns[at];
-        if !column.cells.values.push(&cell.value) {
+        if column.cells.rows.last() == Some(&row) || !column.cells.values.push(value) {
             return false;
         }
         column.cells.rows.push(row);
-        column.bytes += cell.value.len();
-        if own != (cell.timestamp.0, cell.seq.0) {
-            let Exceptions { rows, timestamps, seqs } = &mut column.cells.exceptions;
-            rows.push(row);
-            timestamps.push(cell.timestamp.0);
-            seqs.push(cell.seq.0);
-        }
+        column.bytes += value.len();
         true
+    }
+
+    /// Notes that the cell just added has not its row's timestamp and seq.
+    fn except(&mut self, place: u32, row: u32, (timestamp, seq): (i64, u64)) {
+        if let Some(at) = self.column(place) {
+            let Exceptions { rows, timestamps, seqs } = &mut self.columns[at].cells.exceptions;
+            rows.push(row);
+            timestamps.push(timestamp);
+            seqs.push(seq);
+        }
     }
 
     fn slot(&mut self, place: u32, kind: Option<Kind>) -> usize {
@@ -149,16 +210,16 @@ impl Stripe {
         self.index[place as usize] as usize
     }
 
-    /// The column of a place, if some row has a cell in it.
+    /// The column of a place, if some row had a cell in it.
     pub(super) fn column(&self, place: u32) -> Option<usize> {
         self.index.get(place as usize).filter(|at| **at != NO_COLUMN).map(|at| *at as usize)
     }
 
-    fn spill(&mut self, row: u32, column: OverflowColumn, cell: &RawCell) {
+    fn spill(&mut self, (row, column): (u32, OverflowColumn), (timestamp, seq): (i64, u64), kind: CellKind, value: &[u8]) {
         let from = self.spilled.len() as u32;
-        self.spilled.extend_from_slice(&cell.value);
+        self.spilled.extend_from_slice(value);
         let value = (from, self.spilled.len() as u32);
-        self.spills.push(Spill { row, column, timestamp: cell.timestamp.0, seq: cell.seq.0, kind: cell.kind, value });
+        self.spills.push(Spill { row, column, timestamp, seq, kind, value });
     }
 
     pub(super) fn plan(&self, names: &Names, layout: &Layout) -> Plan {
@@ -190,6 +251,13 @@ impl Stripe {
             blocks.push(from..narrow.len());
         }
         blocks
+    }
+}
+
+impl StripeColumn {
+    fn clear(&mut self) {
+        self.bytes = 0;
+        self.cells.clear();
     }
 }
 

@@ -6,7 +6,7 @@ use super::filter::{FILTER_INDEX_MAGIC, FilterBuilder};
 use super::footer::{Footer, Place};
 use super::index::{BlockKind, Bounds, IndexEntry, PARTITION_ENTRIES, PARTITION_MAGIC, PartitionEntry, TOP_MAGIC, TopIndex};
 use super::layout::Layout;
-use super::names::Names;
+use super::names::{Names, Places};
 use super::page::PageHead;
 use super::properties::{DICTIONARY_MAGIC, META_FORMAT, PROPERTIES_MAGIC, Properties};
 use super::range_deletes::{RANGE_DELETES_MAGIC, RangeDelete, span};
@@ -16,6 +16,7 @@ use super::stripe::{Plan, Stripe};
 use super::upload::Upload;
 use super::warm::{Fresh, Warm, Warming};
 use crate::format::{SstableName, names};
+use crate::memtable::Entry;
 use crate::raw::RawRow;
 use bytes::Bytes;
 use common::envelope::{self, Magic};
@@ -44,6 +45,8 @@ pub(crate) struct Writer {
     upload: Upload,
     layout: Arc<Layout>,
     names: Names,
+    /// Of the rows that come encoded.
+    places: Places,
     stripe: Stripe,
     /// Rows before the stripe.
     ordinal: u64,
@@ -53,6 +56,8 @@ pub(crate) struct Writer {
     delete_index: Vec<IndexEntry>,
     range_deletes: Vec<RangeDelete>,
     filter: FilterBuilder,
+    /// Of the rows with cells.
+    last_key: Vec<u8>,
     properties: Properties,
     warming: Option<Warming>,
 }
@@ -79,6 +84,7 @@ impl Writer {
             name,
             upload: Upload::new(store, names::sstable(&name)),
             names: Names::new(),
+            places: Places::default(),
             stripe: Stripe::default(),
             ordinal: 0,
             cells: SectionWriter::new(BlockKind::Cells, layout.block_bytes),
@@ -87,6 +93,7 @@ impl Writer {
             delete_index: Vec::new(),
             range_deletes: Vec::new(),
             filter: FilterBuilder::default(),
+            last_key: Vec::new(),
             properties,
             warming: None,
             layout,
@@ -112,13 +119,34 @@ impl Writer {
         if row.cells.is_empty() {
             return Ok(());
         }
-        if row.cells.len() > self.layout.cell_block_cells || bytes > self.layout.cell_block_bytes {
+        if !self.layout.is_small(row.cells.len(), bytes) {
             return self.add_cells(row).await;
         }
-        if let Some(block) = self.cells.finish_block() {
-            self.write_cells(block).await?;
-        }
+        self.end_cells().await?;
         self.stripe.add(row, &mut self.names, &self.layout);
+        self.write_full_stripe().await
+    }
+
+    /// Adds a [plain](crate::format::RowRef::is_plain) and [small](Layout::is_small) row of so many bytes; keys must rise.
+    pub(crate) async fn add_plain(&mut self, entry: &Entry, bytes: usize) -> Result<()> {
+        let row = entry.row();
+        self.count_cells(row.key(), row.cell_count())?;
+        self.properties.bytes += bytes as u64;
+        self.end_cells().await?;
+        self.places.turn(entry.columns());
+        self.stripe.add_plain(&row, entry.seq, (&mut self.names, &mut self.places), &self.layout);
+        self.write_full_stripe().await
+    }
+
+    /// Writes what is left of rows too large for columnar blocks.
+    async fn end_cells(&mut self) -> Result<()> {
+        match self.cells.finish_block() {
+            Some(block) => self.write_cells(block).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write_full_stripe(&mut self) -> Result<()> {
         if self.stripe.bytes() >= self.layout.stripe_bytes { self.write_stripe().await } else { Ok(()) }
     }
 
@@ -137,7 +165,7 @@ impl Writer {
         for (i, cell) in row.cells.iter().enumerate() {
             let column = match before {
                 Some((b, column)) if row.cells[b].same_column(cell) => column,
-                _ => self.names.place(cell, &self.layout),
+                _ => self.names.place(cell.family, &cell.qualifier, &self.layout),
             };
             before = Some((i, column));
             column.into_iter().for_each(|place| self.names.count(place, cell.value.len()));
@@ -161,22 +189,32 @@ impl Writer {
     }
 
     fn count(&mut self, row: &RawRow, bytes: usize) -> Result<()> {
-        let p = &mut self.properties;
-        let widen = |keys: &mut Option<(Bytes, Bytes)>| match keys {
-            Some((_, last)) => *last = row.key.clone(),
-            None => *keys = Some((row.key.clone(), row.key.clone())),
-        };
         if !row.cells.is_empty() {
-            self.filter.add_row(&row.key, self.layout.prefix_len(&row.key))?;
-            p.rows += 1;
-            widen(&mut p.keys);
+            self.count_cells(&row.key, row.cells.len())?;
         }
+        let p = &mut self.properties;
         if !row.deletes.is_empty() {
-            widen(&mut p.delete_keys);
+            match &mut p.delete_keys {
+                Some((_, last)) => *last = row.key.clone(),
+                None => p.delete_keys = Some((row.key.clone(), row.key.clone())),
+            }
         }
-        p.puts += row.cells.len() as u64;
         p.deletes += row.deletes.len() as u64;
         p.bytes += bytes as u64;
+        Ok(())
+    }
+
+    fn count_cells(&mut self, key: &[u8], cells: usize) -> Result<()> {
+        self.filter.add_row(key, self.layout.prefix_len(key))?;
+        let p = &mut self.properties;
+        p.rows += 1;
+        p.puts += cells as u64;
+        if p.keys.is_none() {
+            let key = Bytes::copy_from_slice(key);
+            p.keys = Some((key.clone(), key));
+        }
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
         Ok(())
     }
 
@@ -202,10 +240,10 @@ impl Writer {
 
     /// Writes what was gathered: each wide column, then the blocks, which say where its pages lie.
     async fn write_stripe(&mut self) -> Result<()> {
-        let stripe = std::mem::take(&mut self.stripe);
-        if stripe.rows() == 0 {
+        if self.stripe.rows() == 0 {
             return Ok(());
         }
+        let mut stripe = std::mem::take(&mut self.stripe);
         let plan = stripe.plan(&self.names, &self.layout);
         let mut runs: Vec<Vec<Vec<WideRun>>> = vec![vec![Vec::new(); stripe.columns.len()]; plan.blocks.len()];
         for number in plan.order.iter().copied().filter(|number| plan.wide[*number]) {
@@ -217,6 +255,9 @@ impl Writer {
             self.write_columnar(&stripe, &plan, rows.clone(), wide).await?;
         }
         self.ordinal += stripe.rows() as u64;
+        // The next one takes its memory over.
+        stripe.clear();
+        self.stripe = stripe;
         Ok(())
     }
 
@@ -258,9 +299,7 @@ impl Writer {
     /// Writes what is left and makes the object durable.
     pub(crate) async fn finish(mut self) -> Result<Finished> {
         self.write_stripe().await?;
-        if let Some(block) = self.cells.finish_block() {
-            self.write_cells(block).await?;
-        }
+        self.end_cells().await?;
         if let Some(block) = self.deletes.finish_block() {
             self.write_deletes(block).await?;
         }
@@ -280,6 +319,9 @@ impl Writer {
 
     fn summarize(&mut self) {
         let p = &mut self.properties;
+        if let Some((_, last)) = &mut p.keys {
+            *last = std::mem::take(&mut self.last_key).into();
+        }
         let mut bounds = Bounds::NONE;
         self.cell_index.iter().for_each(|e| bounds.join(&e.bounds));
         let mut deletes = Bounds::NONE;

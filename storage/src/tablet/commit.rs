@@ -8,9 +8,9 @@ use super::queue::{Effect, Pending};
 use super::requests::{Answer, Results, Told, answered, results};
 use super::staging;
 use super::validate::check_row;
-use crate::format::{LogBody, Outcome, Prepared, Remembered, StoredRow};
+use crate::format::{Draft, LogBody, Outcome, Remembered};
 use crate::log::{Durable, EncodedRecords};
-use crate::memtable::Entry;
+use crate::memtable;
 use crate::sync::{lock, read};
 use common::envelope::AsJson;
 use common::ids::Seq;
@@ -22,14 +22,11 @@ use tokio::sync::watch;
 
 /// A request after validation.
 struct Batch {
-    rows: Vec<Prepared>,
+    rows: Draft,
     /// Rows that were refused, by position among all.
     refused: Vec<(u32, AsJson<Error>)>,
     /// Bytes of the accepted mutations.
     bytes: usize,
-    /// Bytes that they will hold in memory at most; exactly those, unless some are to be reduced yet.
-    weight: usize,
-    exact: bool,
 }
 
 /// A numbered batch that the log has.
@@ -98,10 +95,10 @@ impl Inner {
         if batch.rows.is_empty() {
             return Ok(batch.refused.into_iter().map(|(_, AsJson(e))| Err(e)).collect());
         }
-        let weight = batch.weight;
+        let weight = batch.rows.weight();
         self.admit(weight).await?;
         let reserved = Reserved::new(&self.shared.memory, weight);
-        match self.number(batch, request)? {
+        match self.number(batch, request, weight)? {
             Step::New(numbered) => {
                 reserved.keep();
                 results(&*Acknowledge::new(self, numbered).done().await?)
@@ -120,14 +117,11 @@ impl Inner {
             return Err(Error::invalid(format!("a request with {mutations} changes; at most {most} are allowed")));
         }
         let table = self.table();
-        let mut batch = Batch { rows: Vec::with_capacity(rows.len()), refused: Vec::new(), bytes: 0, weight: 0, exact: true };
+        let mut batch = Batch { rows: Draft::for_rows(&rows, &self.shapes), refused: Vec::new(), bytes: 0 };
         for (i, row) in rows.into_iter().enumerate() {
             match check_row(&row, &self.range, &table) {
                 Ok(()) => {
                     batch.bytes += row.weight();
-                    batch.weight += StoredRow::weight_before(&row.key, &row.mutations);
-                    let row = Prepared::new(row);
-                    batch.exact &= !matches!(row, Prepared::Whole(_));
                     batch.rows.push(row);
                 }
                 Err(e) => batch.refused.push((i as u32, AsJson(e))),
@@ -150,7 +144,7 @@ impl Inner {
         memory.admit(weight, self.shared.config.write_patience).await.inspect_err(|_| self.shared.metrics.writes_refused.add(1))
     }
 
-    fn number(&self, batch: Batch, request: Option<RequestId>) -> Result<Step> {
+    fn number(&self, batch: Batch, request: Option<RequestId>, weight: usize) -> Result<Step> {
         let clock = &self.shared.config.clock;
         let mut numbering = lock(&self.numbering);
         self.check_open()?;
@@ -161,7 +155,8 @@ impl Inner {
         let timestamp = numbering.timestamp(clock.now());
         let first = numbering.next;
         let count = batch.rows.len() as u64;
-        let rows: Vec<_> = batch.rows.into_iter().map(|r| r.finish(timestamp)).collect();
+        let rows = batch.rows.finish(timestamp);
+        rows.hand_on(&self.shapes);
         let total = (count + batch.refused.len() as u64) as u32;
         let (refused, outcome) = (batch.refused.clone(), Outcome::Written);
         let remembered = Remembered { request: request.unwrap_or_default(), first, rows: total, timestamp, refused, outcome };
@@ -170,9 +165,8 @@ impl Inner {
         let encoded = EncodedRecords::one(&record)?;
         let LogBody::Write { rows, .. } = record.body else { return Err(Error::internal("a write is no write")) };
         numbering.next = Seq(first.0 + count);
-        let bytes = if batch.exact { batch.weight } else { rows.iter().map(StoredRow::weight).sum() };
-        let rows = (first.0..).map(Seq).zip(rows).map(|(seq, row)| Arc::new(Entry { seq, row })).collect();
-        let (ticket, durable) = self.submit(&mut numbering, encoded, Effect::Write { rows, bytes }, batch.weight);
+        let effect = Effect::Write(memtable::Batch::rising(first, timestamp, rows));
+        let (ticket, durable) = self.submit(&mut numbering, encoded, effect, weight);
         let answer = request.map(|id| numbering.requests.begin(id, clock.monotonic()));
         Ok(Step::New(Numbered { ticket, durable, answer, remembered, bytes: batch.bytes }))
     }
@@ -234,11 +228,11 @@ impl Inner {
     fn take_effect(&self, queue: &mut super::queue::Queue, pending: Pending) {
         let Pending { log_from, effect, reserved, .. } = pending;
         match effect {
-            Effect::Write { rows, bytes } => {
-                let last = rows.last().map_or(Seq::ZERO, |entry| entry.seq);
+            Effect::Write(batch) => {
+                let (last, bytes) = (batch.last().unwrap_or_default(), batch.bytes);
                 // What was reserved goes over to the memtable.
                 self.shared.memory.take(bytes.saturating_sub(reserved));
-                self.state().active.insert_entries(rows, bytes, log_from);
+                self.state().active.insert(batch, log_from);
                 self.shared.memory.release(reserved.saturating_sub(bytes));
                 self.visible.set(last);
             }
@@ -260,7 +254,7 @@ impl Inner {
                     let taken = queue.staged.take(&runs);
                     queue.staged_bytes -= taken.weight;
                     self.shared.staged.release(taken.weight);
-                    self.insert(taken.rows.into_iter().map(|row| (version, row)).collect(), taken.log_from.min(log_from));
+                    self.insert(memtable::Batch::at(version, &taken.rows), taken.log_from.min(log_from));
                     queue.staged.remember(&runs, version);
                     self.visible.set(version);
                 }
@@ -275,17 +269,16 @@ impl Inner {
     }
 
     /// Inserts into the active memtable. Under the queue's lock, so that it is not frozen meanwhile.
-    fn insert(&self, rows: Vec<(Seq, StoredRow)>, log_from: u64) {
-        if rows.is_empty() {
-            return;
+    fn insert(&self, batch: memtable::Batch, log_from: u64) {
+        if !batch.entries.is_empty() {
+            self.shared.memory.take(batch.bytes);
+            self.state().active.insert(batch, log_from);
         }
-        self.shared.memory.take(rows.iter().map(|(_, row)| row.weight()).sum());
-        self.state().active.insert(rows, log_from);
     }
 
     fn give_back(&self, pending: &Pending) {
         match &pending.effect {
-            Effect::Write { .. } | Effect::DeleteRange(_) | Effect::Note => self.shared.memory.release(pending.reserved),
+            Effect::Write(_) | Effect::DeleteRange(_) | Effect::Note => self.shared.memory.release(pending.reserved),
             Effect::Stage { rows, .. } => self.shared.staged.release(staging::weight(rows)),
             Effect::Apply { .. } | Effect::Drop { .. } => {}
         }

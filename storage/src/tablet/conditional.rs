@@ -16,7 +16,7 @@ use super::validate::check_row;
 use crate::event_time::EventTimes;
 use crate::format::{LogBody, Outcome, Remembered, StoredCell, StoredRow};
 use crate::log::EncodedRecords;
-use crate::memtable::Entry;
+use crate::memtable::Batch;
 use crate::raw::{RawRow, Scan};
 use crate::read::{Rules, View, stored, with_memory};
 use crate::sync::lock;
@@ -158,7 +158,7 @@ impl Inner {
         let effect = match row {
             Some(row) => {
                 numbering.next = seq.next();
-                Effect::Write { bytes: row.weight(), rows: vec![Arc::new(Entry { seq, row })] }
+                Effect::Write(Batch::at(seq, &[row]))
             }
             None => Effect::Note,
         };

@@ -4,7 +4,7 @@ use super::inner::Inner;
 use super::queue::{Effect, Queue};
 use super::staging;
 use super::validate::check_row;
-use crate::format::{LogBody, StoredRow};
+use crate::format::{LogBody, Rows, StoredRow};
 use crate::log::{Durable, EncodedRecords};
 use crate::sync::lock;
 use common::ids::{RunId, Seq};
@@ -45,9 +45,8 @@ impl Inner {
         let timestamp = self.timestamp(&mut numbering);
         let rows: Vec<_> = rows.into_iter().map(|r| StoredRow::reduce(r, timestamp)).collect();
         let weight = staging::weight(&rows);
-        let record = self.record(Seq::ZERO, Seq::ZERO, LogBody::Stage { run, part, timestamp, rows });
-        let encoded = EncodedRecords::one(&record)?;
-        let LogBody::Stage { rows, .. } = record.body else { return Err(Error::internal("a stage is no stage")) };
+        let body = LogBody::Stage { run, part, timestamp, rows: Rows::of(&rows, timestamp) };
+        let encoded = EncodedRecords::one(&self.record(Seq::ZERO, Seq::ZERO, body))?;
         self.shared.staged.take(weight);
         Ok(Some(self.submit(&mut numbering, encoded, Effect::Stage { run, part, rows }, weight)))
     }

@@ -8,7 +8,6 @@ use super::sst::{Sst, reference};
 use crate::compaction::{self, Output, Points};
 use crate::format::{Manifest, NO_SEGMENT};
 use crate::memtable::Memtable;
-use crate::read::Sources;
 use crate::sstable::Warm;
 use crate::sync::lock;
 use common::ids::Seq;
@@ -42,10 +41,9 @@ impl Inner {
     }
 
     async fn flush_one(&self, frozen: Frozen) -> Result<()> {
-        let sources: Sources<SstHandle> = Sources { memtables: vec![frozen.table.clone()], sstables: Vec::new() };
         let warm = Warm { cache: self.shared.reader.cache.clone(), rows: true, partitions: true };
-        let target = self.target(u64::MAX, warm);
-        let outputs = self.shared.pool.run(async move { compaction::merge(&sources, None, target, None).await }).await?;
+        let (table, target) = (frozen.table.clone(), self.target(u64::MAX, warm));
+        let outputs = self.shared.pool.run(async move { compaction::flush(&table, target).await }).await?;
         let new = self.open_outputs(&outputs, 0);
         let entries: Vec<_> = new.iter().map(|sst| sst.entry.clone()).collect();
         self.shared.metrics.flush_bytes_written.add(entries.iter().map(|e| e.size).sum());

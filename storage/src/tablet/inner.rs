@@ -11,7 +11,7 @@ use super::sst::Sst;
 use super::visible::Visible;
 use crate::compaction::Points;
 use crate::event_time::EventTimes;
-use crate::format::{LogBody, LogRecord, SliceKey, SstableName};
+use crate::format::{LogBody, LogRecord, Shapes, SliceKey, SstableName};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
 use crate::read::{Rules, Sources, rules};
@@ -145,6 +145,8 @@ pub(crate) struct Inner {
     /// Held while the state is replaced.
     pub(super) changing: Mutex<()>,
     pub(super) visible: Visible,
+    /// Columns of the last batch: the next mostly has the same.
+    pub(super) shapes: Shapes,
     /// Rows that read-modify-writes change again and again.
     pub(super) hot: HotRows,
     pub(super) snapshots: Arc<Snapshots>,

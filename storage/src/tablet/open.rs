@@ -18,12 +18,11 @@ use super::snapshots::Snapshots;
 use super::sst::{Sst, reference};
 use super::visible::Visible;
 use crate::compaction::{self, Names, Points, Target};
-use crate::format::{LogBody, LogName, LogRecord, Manifest, SstableName, SstableRef};
+use crate::format::{LogBody, LogName, LogRecord, Manifest, Rows, SstableName, SstableRef};
 use crate::log::{EncodedRecords, Part, RecordStream};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
 use crate::procedures::{self, Referrer};
-use crate::read::Sources;
 use crate::shared::Shared;
 use crate::slice::Slicer;
 use crate::sstable::Layout;
@@ -125,7 +124,7 @@ fn check_taking(shared: &Shared, open: &TabletOpen, found: &Manifest) -> Result<
 
 /// Steps 3 to 5.
 async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: ManifestStore, replayed: Replayed) -> Result<Arc<Inner>> {
-    let Replayed { memtable, mut staged, staged_bytes, remembered, requests, visible, highest } = replayed;
+    let Replayed { memtable, mut staged, staged_bytes, remembered, requests, visible, highest, shapes } = replayed;
     let mut next = manifest.current().clone();
     next.log_from = shared.log.newest();
     next.log = shared.log.name();
@@ -144,7 +143,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
     let record = |body| LogRecord { tablet: open.tablet, epoch: open.epoch, first: Seq::ZERO, last: Seq::ZERO, body };
     let mut copied = EncodedRecords::default();
     for (run, part, rows) in staged.parts() {
-        copied.push(&record(LogBody::Stage { run, part, timestamp: highest, rows: rows.clone() }))?;
+        copied.push(&record(LogBody::Stage { run, part, timestamp: highest, rows: Rows::of(rows, highest) }))?;
     }
     if !remembered.is_empty() {
         copied.push(&record(LogBody::Requests(remembered)))?;
@@ -187,6 +186,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         state: ArcSwap::from_pointee(state),
         changing: Mutex::default(),
         visible: Visible::new(visible),
+        shapes,
         hot: HotRows::default(),
         snapshots,
         flushing: tokio::sync::Mutex::default(),
@@ -216,8 +216,8 @@ async fn flush(shared: &Arc<Shared>, open: &TabletOpen, table: &Arc<Memtable>, n
     let slicer = Slicer::new(&open.table, shared.config.clock.now(), days_from);
     let (store, layout) = (shared.config.store.clone(), Arc::new(Layout::new(&shared.config, &open.table)));
     let target = Target { store, layout, names, slicer, file_bytes: u64::MAX, warm: None };
-    let sources: Sources<SstHandle> = Sources { memtables: vec![table.clone()], sstables: Vec::new() };
-    let made = shared.pool.run(async move { compaction::merge(&sources, None, target, None).await }).await?;
+    let table = table.clone();
+    let made = shared.pool.run(async move { compaction::flush(&table, target).await }).await?;
     next.next_sstable = number.load(Ordering::Acquire);
     let bytes = made.iter().map(|o| o.finished.size).sum();
     shared.metrics.flushes.add(1);

@@ -2,21 +2,16 @@
 
 use super::staging::Staged;
 use crate::format::StoredRow;
-use crate::memtable::{Entry, Versions};
+use crate::memtable::{Batch, Entry, Versions};
 use crate::sstable::RangeDelete;
 use bytes::Bytes;
 use common::ids::{RunId, Seq};
 use std::collections::{HashMap, VecDeque, hash_map};
-use std::sync::Arc;
 
 /// What a durable append does.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Rows that weigh `bytes` together.
-    Write {
-        rows: Vec<Arc<Entry>>,
-        bytes: usize,
-    },
+    Write(Batch),
     Stage {
         run: RunId,
         part: u32,
@@ -71,8 +66,8 @@ impl Queue {
 
     pub(super) fn push(&mut self, log_from: u64, effect: Effect, reserved: usize) -> u64 {
         self.next_ticket += 1;
-        if let (Some(index), Effect::Write { rows, .. }) = (&mut self.by_key, &effect) {
-            rows.iter().for_each(|entry| add(index, entry));
+        if let (Some(index), Effect::Write(batch)) = (&mut self.by_key, &effect) {
+            batch.entries.iter().for_each(|entry| add(index, entry));
         }
         self.ranges += usize::from(matches!(effect, Effect::DeleteRange(_)));
         self.pending.push_back(Pending { ticket: self.next_ticket, log_from, effect, reserved });
@@ -86,8 +81,8 @@ impl Queue {
             self.by_key = None;
         }
         self.ranges -= usize::from(matches!(popped.effect, Effect::DeleteRange(_)));
-        if let (Some(index), Effect::Write { rows, .. }) = (&mut self.by_key, &popped.effect) {
-            rows.iter().for_each(|entry| remove(index, entry));
+        if let (Some(index), Effect::Write(batch)) = (&mut self.by_key, &popped.effect) {
+            batch.entries.iter().for_each(|entry| remove(index, entry));
         }
         Some(popped)
     }
@@ -108,8 +103,8 @@ impl Queue {
         let index = self.by_key.get_or_insert_with(|| {
             let mut index = HashMap::new();
             for Pending { effect, .. } in pending {
-                if let Effect::Write { rows, .. } = effect {
-                    rows.iter().for_each(|entry| add(&mut index, entry));
+                if let Effect::Write(batch) = effect {
+                    batch.entries.iter().for_each(|entry| add(&mut index, entry));
                 }
             }
             index
@@ -140,8 +135,8 @@ impl Queue {
     }
 }
 
-fn add(index: &mut HashMap<Bytes, Versions>, entry: &Arc<Entry>) {
-    match index.entry(entry.row.key.clone()) {
+fn add(index: &mut HashMap<Bytes, Versions>, entry: &Entry) {
+    match index.entry(entry.key_bytes()) {
         hash_map::Entry::Vacant(place) => {
             place.insert(Versions::One(entry.clone()));
         }
@@ -149,8 +144,9 @@ fn add(index: &mut HashMap<Bytes, Versions>, entry: &Arc<Entry>) {
     }
 }
 
-fn remove(index: &mut HashMap<Bytes, Versions>, entry: &Arc<Entry>) {
-    if index.get_mut(&entry.row.key).is_some_and(|versions| versions.remove(entry)) {
-        index.remove(&entry.row.key);
+fn remove(index: &mut HashMap<Bytes, Versions>, entry: &Entry) {
+    let key = entry.row().key();
+    if index.get_mut(key).is_some_and(|versions| versions.remove(entry)) {
+        index.remove(key);
     }
 }

@@ -3,9 +3,9 @@
 use super::delete_range::remembered;
 use super::requests::{Requests, conditional, is_recent};
 use super::staging::{Staged, weight};
-use crate::format::{LogBody, LogRecord, Manifest, Outcome, Remembered};
+use crate::format::{LogBody, LogRecord, Manifest, Outcome, Remembered, Shapes};
 use crate::log::RecordStream;
-use crate::memtable::Memtable;
+use crate::memtable::{Batch, Memtable};
 use crate::sstable::RangeDelete;
 use common::Result;
 use common::ids::Seq;
@@ -26,6 +26,7 @@ pub(super) struct Replayed {
     pub(super) requests: Requests,
     pub(super) visible: Seq,
     pub(super) highest: Micros,
+    pub(super) shapes: Shapes,
 }
 
 impl Replayed {
@@ -54,6 +55,7 @@ impl Replayed {
             requests: Requests::default(),
             visible: manifest.flushed,
             highest: manifest.highest_timestamp,
+            shapes: Shapes::default(),
         }
     }
 
@@ -66,7 +68,7 @@ impl Replayed {
     fn record(&mut self, manifest: &Manifest, segment: u64, record: LogRecord) {
         let above = record.last > manifest.flushed;
         match record.body {
-            LogBody::Write { request, timestamp, refused, rows } => {
+            LogBody::Write { request, timestamp, refused, mut rows } => {
                 self.highest = self.highest.max(timestamp);
                 if let Some(request) = request {
                     let total = (rows.len() + refused.len()) as u32;
@@ -75,7 +77,8 @@ impl Replayed {
                 }
                 // A batch enters a memtable whole: it is flushed whole or not at all.
                 if above {
-                    self.memtable.insert((record.first.0..).map(Seq).zip(rows), segment);
+                    rows.share(&self.shapes);
+                    self.memtable.insert(Batch::rising(record.first, timestamp, rows), segment);
                     self.visible = record.last;
                 }
             }
@@ -85,7 +88,7 @@ impl Replayed {
                     self.remembered.push(conditional(request, record.last, timestamp, matched, row.as_ref()));
                 }
                 if let Some(row) = row.filter(|_| above) {
-                    self.memtable.insert([(record.last, row)], segment);
+                    self.memtable.insert(Batch::at(record.last, &[row]), segment);
                     self.visible = record.last;
                 }
             }
@@ -102,6 +105,7 @@ impl Replayed {
             LogBody::Stage { run, part, timestamp, rows } => {
                 self.highest = self.highest.max(timestamp);
                 if !self.staged.is_applied(run) {
+                    let rows: Vec<_> = rows.iter(timestamp).map(|row| row.to_stored()).collect();
                     self.staged_bytes += weight(&rows);
                     self.staged_bytes -= self.staged.add(run, part, rows, segment);
                 }
@@ -110,7 +114,7 @@ impl Replayed {
                 let taken = self.staged.take(&runs);
                 self.staged_bytes -= taken.weight;
                 if above {
-                    self.memtable.insert(taken.rows.into_iter().map(|row| (record.last, row)), taken.log_from.min(segment));
+                    self.memtable.insert(Batch::at(record.last, &taken.rows), taken.log_from.min(segment));
                     self.staged.remember(&runs, record.last);
                     self.visible = record.last;
                 }

@@ -2,7 +2,8 @@
 //! version number, a reader for both, and a further golden file.
 
 use crate::format::{
-    CellKind, LogBody, LogName, LogRecord, Manifest, Outcome, Remembered, Slice, SliceKey, SstableName, SstableRef, StagedRef, StoredRow,
+    CellKind, LogBody, LogName, LogRecord, Manifest, Outcome, Remembered, Rows, Slice, SliceKey, SstableName, SstableRef, StagedRef,
+    StoredRow,
 };
 use crate::raw::{RawCell, RawDelete, RawRow};
 use crate::sstable::{BlockCache, Kind, Layout, Reader, ReaderContext, Writer};
@@ -56,8 +57,8 @@ fn records() -> Vec<LogRecord> {
     let modified = Remembered { outcome: Outcome::Modified(row().cells), refused: Vec::new(), rows: 1, ..remembered.clone() };
     let conditional = |matched, row| LogBody::Conditional { request: Some([2; 16]), timestamp, matched, row };
     vec![
-        record(11, 11, LogBody::Write { request: Some([1; 16]), timestamp, refused, rows: vec![row()] }),
-        record(0, 0, LogBody::Stage { run: RunId(5), part: 2, timestamp, rows: vec![row()] }),
+        record(11, 11, LogBody::Write { request: Some([1; 16]), timestamp, refused, rows: Rows::of(&[row()], timestamp) }),
+        record(0, 0, LogBody::Stage { run: RunId(5), part: 2, timestamp, rows: Rows::of(&[row()], timestamp) }),
         record(12, 12, LogBody::Apply { runs: vec![RunId(5)] }),
         record(0, 0, LogBody::DropStaged { run: RunId(6) }),
         record(0, 0, LogBody::ClosedTablet),

@@ -57,6 +57,17 @@ impl CellValues {
         true
     }
 
+    fn clear(&mut self) {
+        match self {
+            Self::Fixed8(list) => list.clear(),
+            Self::Bool(list) => list.clear(),
+            Self::Var(ends, data) => {
+                ends.clear();
+                data.clear();
+            }
+        }
+    }
+
     /// Bytes of value `i`.
     pub(in crate::sstable) fn len_of(&self, i: usize) -> usize {
         match self {
@@ -99,6 +110,15 @@ fn start(ends: &[u32], i: usize) -> u32 {
 }
 
 impl ColumnCells {
+    pub(in crate::sstable) fn clear(&mut self) {
+        self.rows.clear();
+        self.values.clear();
+        let Exceptions { rows, timestamps, seqs } = &mut self.exceptions;
+        rows.clear();
+        timestamps.clear();
+        seqs.clear();
+    }
+
     /// The entries of these rows.
     pub(in crate::sstable) fn entries(&self, rows: &Range<usize>) -> Range<usize> {
         let at = |row: usize| self.rows.partition_point(|r| (*r as usize) < row);
