@@ -48,7 +48,7 @@ impl Places {
 pub(super) struct Names {
     pub(super) dictionary: Dictionary,
     /// Family, then qualifier.
-    known: HashMap<Box<[u8]>, u32>,
+    known: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
     scratch: Vec<u8>,
     /// Places of the row before and of this one.
     before: Vec<u32>,
@@ -60,7 +60,7 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn new() -> Self {
         let dictionary = Dictionary { columns: Vec::new(), complete: true };
-        Self { dictionary, known: HashMap::new(), scratch: Vec::new(), before: Vec::new(), now: Vec::new(), at: 0 }
+        Self { dictionary, known: HashMap::default(), scratch: Vec::new(), before: Vec::new(), now: Vec::new(), at: 0 }
     }
 
     pub(super) fn begin_row(&mut self) {

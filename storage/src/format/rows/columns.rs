@@ -107,7 +107,7 @@ pub(super) struct Numbering {
     encoded: Vec<u8>,
     list: Vec<(FamilyId, Range<usize>)>,
     /// By family and qualifier, once they are more than a few.
-    known: HashMap<Vec<u8>, usize>,
+    known: HashMap<Vec<u8>, usize, foldhash::fast::RandomState>,
     scratch: Vec<u8>,
     /// The one behind that of the cell before.
     next: usize,

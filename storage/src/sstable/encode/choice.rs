@@ -80,7 +80,7 @@ pub(super) struct Distinct<T> {
 
 /// `None` if the values are too diverse for a dictionary to pay: more than half of them are distinct, or most of the first ones.
 pub(super) fn distinct<T: Copy + Eq + std::hash::Hash>(all: &[T]) -> Option<Distinct<T>> {
-    let mut known = HashMap::new();
+    let mut known: HashMap<T, usize, foldhash::fast::RandomState> = HashMap::default();
     let (mut values, mut codes) = (Vec::new(), Vec::with_capacity(all.len()));
     for (i, &value) in all.iter().enumerate() {
         let code = *known.entry(value).or_insert_with(|| {
