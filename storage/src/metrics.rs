@@ -111,6 +111,10 @@ counters! {
     writes_refused,
     /// Stored data that failed its checksum or did not decode.
     checksum_errors,
+    /// Bytes of live SSTables of the open tablets now.
+    stored_bytes,
+    /// Of these, bytes that full compactions would keep, about: see [`TabletStats::kept_bytes`](crate::TabletStats::kept_bytes).
+    kept_bytes,
 }
 
 impl MetricsSnapshot {
@@ -119,6 +123,18 @@ impl MetricsSnapshot {
     pub fn write_amplification(&self) -> f64 {
         if self.flush_bytes_written == 0 { 0.0 } else { self.sstable_bytes_written as f64 / self.flush_bytes_written as f64 }
     }
+
+    /// Bytes of live SSTables for each byte that full compactions would keep, about: 1 at best, and where nothing is stored.
+    #[must_use]
+    pub fn space_amplification(&self) -> f64 {
+        space_amplification(self.stored_bytes, self.kept_bytes)
+    }
+}
+
+/// Bytes stored for each byte that is still wanted: 1 at best, and where nothing is stored. Where nothing is wanted any
+/// more, all that is stored counts.
+pub(crate) fn space_amplification(stored: u64, kept: u64) -> f64 {
+    if stored == 0 { 1.0 } else { stored as f64 / kept.max(1) as f64 }
 }
 
 /// A number that only grows, or one that is held now.

@@ -45,6 +45,7 @@ pub async fn run(dir: PathBuf) -> Result<()> {
     let bytes = [m.flush_bytes_written, m.sstable_bytes_written, m.log_bytes].map(|n| figure(n as f64));
     println!("flushed {}B, SSTables written {}B, log {}B", bytes[0], bytes[1], bytes[2]);
     println!("stored {}B in {} SSTables", figure(stats.stored_bytes as f64), stats.sstables);
+    println!("space amplification, as estimated: {:.2}", stats.space_amplification());
     println!("write amplification, log not counted: {factor:.2} (bar ≤ {BAR})");
     ensure!(factor <= BAR * 1.1, "the bar is missed");
     solo.close().await

@@ -6,6 +6,7 @@ mod points;
 mod pool;
 mod range_deletes;
 mod retain;
+mod space;
 mod strategy;
 mod worker;
 
@@ -14,5 +15,6 @@ pub(crate) use pace::Pace;
 pub(crate) use points::Points;
 pub(crate) use pool::Pool;
 pub(crate) use retain::{AGE_SLACK, Below, Retention};
+pub(crate) use space::kept_bytes;
 pub(crate) use strategy::{Choice, MAX_SLICES, Merging, Situation, Strategy, Trigger, keys_meet, months_until};
 pub(crate) use worker::{flush, merge};

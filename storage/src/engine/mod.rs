@@ -192,6 +192,9 @@ impl Engine {
     #[must_use]
     pub fn metrics(&self) -> MetricsSnapshot {
         let (metrics, cache) = (&self.shared.metrics, &self.shared.reader.cache);
+        let space = open_tablets(&self.tablets).iter().map(|inner| inner.space()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        metrics.stored_bytes.set(space.0);
+        metrics.kept_bytes.set(space.1);
         metrics.cache_bytes.set(cache.bytes());
         metrics.cache_partition_bytes.set(cache.partition_bytes());
         metrics.snapshot()

@@ -1,6 +1,7 @@
 //! Writers wait for compaction: each SSTable of level 0 is one more that reads look into.
 
 use super::inner::Inner;
+use crate::compaction::kept_bytes;
 use crate::format::SliceKey;
 use common::{Error, Result};
 use std::collections::HashMap;
@@ -71,6 +72,22 @@ impl Inner {
             *counts.entry(sstable.entry.slice).or_default() += 1;
         }
         self.level0.store(counts.into_values().max().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Notes how much of the SSTables a full compaction would keep.
+    pub(super) fn note_space(&self) {
+        let kept = kept_bytes(self.state().sstables.iter().map(|s| &s.0.entry));
+        self.kept.store(kept, Ordering::Relaxed);
+    }
+
+    /// Bytes that a full compaction would keep, about.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of its SSTables, and what a full compaction would keep of them, about.
+    pub(crate) fn space(&self) -> (u64, u64) {
+        (self.state().sstables.iter().map(|s| s.0.entry.size).sum(), self.kept_bytes())
     }
 
     /// SSTables of level 0 in the slice that has the most.

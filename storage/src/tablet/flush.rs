@@ -134,6 +134,7 @@ impl Inner {
             install(state);
         });
         self.note_backlog();
+        self.note_space();
         Ok(())
     }
 }

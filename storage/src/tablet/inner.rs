@@ -159,6 +159,8 @@ pub(crate) struct Inner {
     pub(super) compactors: AtomicUsize,
     /// SSTables of level 0 in the slice that has the most.
     pub(super) level0: AtomicUsize,
+    /// Bytes of SSTables that a full compaction would keep, about.
+    pub(super) kept: AtomicU64,
     pub(super) manifest: tokio::sync::Mutex<ManifestStore>,
     pub(super) next_sstable: Arc<AtomicU64>,
     /// `log_from` of the newest manifest put: the log is kept from there.

@@ -76,6 +76,9 @@ pub struct TabletOpen {
 pub struct TabletStats {
     /// Bytes in SSTables.
     pub stored_bytes: u64,
+    /// Of these, bytes that a full compaction would keep: an estimate as of the newest manifest. SSTables that overlap in
+    /// keys are taken to hold the same rows, and each delete to hide one cell; what GC rules condemn counts as kept.
+    pub kept_bytes: u64,
     /// Bytes in memtables.
     pub memtable_bytes: u64,
     /// Live SSTables.
@@ -84,6 +87,14 @@ pub struct TabletStats {
     pub level0_files: usize,
     /// Rows as estimated from properties and memtables; an upper bound.
     pub row_estimate: u64,
+}
+
+impl TabletStats {
+    /// Bytes in SSTables for each byte that a full compaction would keep, about: 1 at best, and where nothing is stored.
+    #[must_use]
+    pub fn space_amplification(&self) -> f64 {
+        crate::metrics::space_amplification(self.stored_bytes, self.kept_bytes)
+    }
 }
 
 /// One open tablet. Cheap to clone; all clones are the same tablet.

@@ -194,12 +194,14 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         compacted: Mutex::default(),
         compactors: AtomicUsize::new(0),
         level0: AtomicUsize::new(0),
+        kept: AtomicU64::new(0),
         next_sstable: Arc::new(AtomicU64::new(next.next_sstable)),
         log_from: AtomicU64::new(next.log_from),
         manifest: tokio::sync::Mutex::new(manifest),
         busy: AtomicBool::new(false),
     });
     inner.note_backlog();
+    inner.note_space();
     Ok(inner)
 }
 

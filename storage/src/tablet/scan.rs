@@ -95,6 +95,7 @@ impl Inner {
         let in_memory: usize = state.frozen.iter().map(|f| f.table.rows()).sum::<usize>() + state.active.rows();
         TabletStats {
             stored_bytes: sstables.iter().map(|s| s.0.entry.size).sum(),
+            kept_bytes: self.kept_bytes(),
             memtable_bytes: state.memtable_bytes() as u64,
             sstables: sstables.len(),
             level0_files: self.level0_files(),

@@ -159,3 +159,31 @@ async fn a_partial_delete_may_show_a_condemned_version_until_compaction() {
     t.inner_for_tests().compact_some_for_tests(0, 0).await.unwrap();
     assert!(values(&t, Seq::MAX).await.is_empty());
 }
+
+#[tokio::test]
+async fn space_amplification_counts_what_a_full_compaction_would_drop() {
+    let mut world = World::new();
+    let (engine, t) = world.start().await;
+    assert_eq!(t.stats().space_amplification(), 1.0);
+    for round in 1..=3 {
+        let rows = (0..400).map(|i| set_at(&format!("row{i:04}"), "two", Some(7), &format!("{round}{i}"))).collect();
+        t.write(rows, None).await.unwrap();
+        t.flush().await.unwrap();
+        let (stats, metrics) = (t.stats(), engine.metrics());
+        let factor = stats.space_amplification();
+        assert!((factor - f64::from(round)).abs() < 0.2, "{factor} after {round} rounds");
+        assert_eq!((metrics.stored_bytes, metrics.kept_bytes), (stats.stored_bytes, stats.kept_bytes));
+        assert_eq!(metrics.space_amplification(), factor);
+    }
+    let (engine, t) = world.start().await;
+    assert!((engine.metrics().space_amplification() - 3.0).abs() < 0.2, "a new owner knows it too");
+    t.compact().await.unwrap();
+    assert!((t.stats().space_amplification() - 1.0).abs() < 0.01, "{:?}", t.stats());
+    assert!((engine.metrics().space_amplification() - 1.0).abs() < 0.01);
+    let rows = (0..400).map(|i| delete_row(&format!("row{i:04}"))).collect();
+    t.write(rows, None).await.unwrap();
+    t.flush().await.unwrap();
+    assert!(t.stats().space_amplification() > 10.0, "nothing of it is wanted any more: {:?}", t.stats());
+    t.compact().await.unwrap();
+    assert_eq!((t.stats().stored_bytes, t.stats().space_amplification()), (0, 1.0));
+}
