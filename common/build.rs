@@ -43,6 +43,14 @@ fn main() {
             Rpc("watch", "Watch", "Json", "Json", Server),
         ],
     );
+    let raft = service(
+        "Raft",
+        &[
+            Rpc("append", "Append", "Frame", "Frame", Neither),
+            Rpc("vote", "Vote", "Frame", "Frame", Neither),
+            Rpc("snapshot", "Snapshot", "Frame", "Frame", Neither),
+        ],
+    );
     let tablets = service(
         "Tablets",
         &[
@@ -56,5 +64,5 @@ fn main() {
             Rpc("status", "Status", "tablet::StatusRequest", "tablet::StatusResponse", Neither),
         ],
     );
-    Builder::new().compile(&[master, tablets]);
+    Builder::new().compile(&[master, raft, tablets]);
 }

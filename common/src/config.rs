@@ -10,6 +10,12 @@ use std::path::PathBuf;
 pub struct MasterConfig {
     /// Where its RPC listens. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The `host:port` that the other masters reach it at; default: the listening address.
+    #[serde(default)]
+    pub advertise: Option<String>,
+    /// RPC addresses of other masters, `host:port`: an empty data folder joins their cluster. None: it founds one.
+    #[serde(default)]
+    pub masters: Vec<String>,
     /// Folder of its Raft log, snapshots and node id. Never wiped under a running cluster.
     pub data_dir: PathBuf,
     /// The object store of the cluster: `s3://…`, `gs://…` or a folder.

@@ -3,7 +3,7 @@
 //!
 //! A copy is put at most [`COPY_EVERY`] after a change, and at once for whoever waits in [`Copier::wait`].
 
-use crate::raft::Applied;
+use crate::raft::{Applied, NodeId, Raft};
 use crate::timing::COPY_EVERY;
 use common::register::Register;
 use common::store::SharedStore;
@@ -27,10 +27,13 @@ pub struct Copier {
     copied: watch::Receiver<u64>,
 }
 
-/// The task that copies.
-#[derive(Debug)]
+/// The task that copies, while its node leads.
 pub struct CopyTask {
     register: Register,
+    raft: Raft,
+    id: NodeId,
+    /// The term that `next` and what was copied are known for.
+    term: Option<u64>,
     applied: watch::Receiver<Arc<Applied>>,
     wanted: watch::Receiver<u64>,
     copied: watch::Sender<u64>,
@@ -38,18 +41,22 @@ pub struct CopyTask {
     next: u64,
 }
 
-/// Finds the newest copy and makes a copier that goes on from it. Whoever leads has all that was ever
-/// committed, so a copy that is ahead says that the data folder is an old one.
+/// A copier of this node's state. A node that is `alone` has all that was ever committed, so a copy that is ahead of it says
+/// that the data folder is an old one.
 ///
 /// # Errors
 /// `Unavailable`, `Corrupt` for a damaged copy, `FailedPrecondition` for one that is ahead.
-pub async fn open(store: SharedStore, applied: watch::Receiver<Arc<Applied>>) -> Result<(Copier, CopyTask)> {
+pub async fn open(
+    store: SharedStore,
+    raft: Raft,
+    id: NodeId,
+    applied: watch::Receiver<Arc<Applied>>,
+    alone: bool,
+) -> Result<(Copier, CopyTask)> {
     let register = Register::new(store, Path::from("cluster/raft"));
-    let newest = register.newest().await?;
-    let next = newest.as_ref().map_or(1, |newest| newest.number + 1);
-    let done = newest.map(|newest| Applied::decode(&newest.content)).transpose()?.map_or(0, |copy| copy.index());
+    let (next, done) = newest(&register).await?;
     let here = applied.borrow().index();
-    if done > here {
+    if alone && done > here {
         return Err(Error::refused(format!(
             "the object store has a copy of the cluster's state at entry {done}, this data folder ends at {here}: it is an old copy of \
              the folder; bring the newest one back"
@@ -57,7 +64,15 @@ pub async fn open(store: SharedStore, applied: watch::Receiver<Arc<Applied>>) ->
     }
     let (wanted, want_seen) = watch::channel(0);
     let (copied, copy_seen) = watch::channel(done);
-    Ok((Copier { wanted, copied: copy_seen }, CopyTask { register, applied, wanted: want_seen, copied, next }))
+    Ok((Copier { wanted, copied: copy_seen }, CopyTask { register, raft, id, term: None, applied, wanted: want_seen, copied, next }))
+}
+
+/// The version that the next put creates, and the entry that the newest copy ends with.
+async fn newest(register: &Register) -> Result<(u64, u64)> {
+    let newest = register.newest().await?;
+    let next = newest.as_ref().map_or(1, |newest| newest.number + 1);
+    let done = newest.map(|newest| Applied::decode(&newest.content)).transpose()?.map_or(0, |copy| copy.index());
+    Ok((next, done))
 }
 
 impl Copier {
@@ -113,23 +128,47 @@ impl CopyTask {
     }
 
     async fn copy(&mut self) -> Result<()> {
-        let applied = self.applied.borrow().clone();
-        if applied.index() <= *self.copied.borrow() {
+        let Some(term) = self.leads_in() else {
+            // Whoever leads copies; this node looks again now and then.
+            self.term = None;
+            tokio::time::sleep(RETRY).await;
             return Ok(());
+        };
+        if self.term != Some(term) {
+            self.take_over().await?;
+            self.term = Some(term);
         }
-        let term = applied.last.map_or(0, |id| id.leader_id.term);
-        while !self.register.put(self.next, term, &applied.encode()?).await? {
+        let applied = self.applied.borrow().clone();
+        while applied.index() > *self.copied.borrow() {
+            if self.register.put(self.next, term, &applied.encode()?).await? {
+                self.next += 1;
+                self.copied.send_replace(applied.index());
+                if self.next.is_multiple_of(TRIM_EVERY) {
+                    self.register.trim(self.next - 1).await?;
+                }
+                return Ok(());
+            }
             let newest = self.register.newest().await?;
-            if newest.as_ref().is_some_and(|n| n.epoch > term) {
+            if newest.is_some_and(|n| n.epoch > term) {
                 return Err(Error::fenced(format!("a master of a later term than {term} copies to this object store")));
             }
-            self.next = newest.map_or(1, |n| n.number + 1);
-        }
-        self.next += 1;
-        self.copied.send_replace(applied.index());
-        if self.next.is_multiple_of(TRIM_EVERY) {
-            self.register.trim(self.next - 1).await?;
+            // A put of an earlier leader: what it holds may be older than this state, but never is the copy to go back.
+            self.take_over().await?;
         }
         Ok(())
+    }
+
+    /// Goes on from the newest copy, whoever has put it.
+    async fn take_over(&mut self) -> Result<()> {
+        let (next, done) = newest(&self.register).await?;
+        self.next = next;
+        self.copied.send_replace(done);
+        Ok(())
+    }
+
+    fn leads_in(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        (metrics.current_leader == Some(self.id)).then_some(metrics.current_term)
     }
 }

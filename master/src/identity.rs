@@ -6,11 +6,15 @@ use common::{Error, Result};
 use object_store::path::Path;
 use object_store::{PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 const CLUSTER: &str = "cluster";
 const NODE: &str = "node";
 /// The node that founds a cluster; later ones get the index of a committed entry, which is higher.
 const FOUNDER: NodeId = 1;
+/// How long a node that joins waits for a cluster to join, and how often it looks.
+const FOUNDED_WITHIN: Duration = Duration::from_secs(60);
+const FOUNDED_EVERY: Duration = Duration::from_millis(250);
 
 /// The content of `cluster/identity`, and of the data folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,36 +23,84 @@ pub struct Identity {
     pub cluster: String,
 }
 
-/// Makes sure that folder and object store belong together, founding the cluster if both are empty. Gives the node's id.
+/// What a data folder is in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It belongs to this node.
+    Member(Identity, NodeId),
+    /// It is empty: the group is to be asked for an id.
+    New(Identity),
+}
+
+/// Makes sure that folder and object store belong together. If both are empty the cluster is founded, unless the node
+/// `joins` others: then it waits for one of them to found it.
 ///
 /// # Errors
-/// `FailedPrecondition` if they belong to different clusters, or one of them has lost what the other has.
-pub async fn settle(disk: &Disk, store: &SharedStore) -> Result<(Identity, NodeId)> {
+/// `FailedPrecondition` if they belong to different clusters, or one of them has lost what the other has; `Unavailable` if
+/// nobody founds the cluster within a minute.
+pub async fn settle(disk: &Disk, store: &SharedStore, joins: bool) -> Result<Standing> {
     let here = read_folder(disk)?;
-    let there = read_store(store).await?;
+    let there = match (&here, joins) {
+        (None, true) => Some(wait_for_founder(store).await?),
+        _ => read_store(store).await?,
+    };
     match (here, there) {
-        (Some((mine, node)), Some(other)) if mine == other => Ok((mine, node)),
+        (Some((mine, node)), Some(other)) if mine == other => Ok(Standing::Member(mine, node)),
         (Some((mine, _)), Some(other)) => Err(Error::refused(format!(
             "this data folder belongs to cluster {} but the object store to cluster {}: correct `data_dir` or `store`",
             mine.cluster, other.cluster
         ))),
+        (None, Some(other)) if joins => Ok(Standing::New(other)),
         (None, Some(other)) => Err(Error::refused(format!(
             "the object store belongs to cluster {} but this data folder is empty: an empty master would found a second cluster over its \
-             data; point `data_dir` at that cluster's master folder, or `store` at an empty bucket or folder",
+             data; point `data_dir` at that cluster's master folder, name the other masters with `masters` to join them, or point `store` \
+             at an empty bucket or folder",
             other.cluster
         ))),
         (Some((mine, _)), None) if has_history(disk)? => Err(Error::refused(format!(
             "this data folder belongs to cluster {} but the object store has no `cluster/identity`: correct `store`, or bring its data back",
             mine.cluster
         ))),
-        (Some((mine, node)), None) => found(store, mine).await.map(|mine| (mine, node)),
+        (Some((mine, node)), None) => found(store, mine).await.map(|mine| Standing::Member(mine, node)),
         (None, None) => {
             let mine = Identity { cluster: format!("{:032x}", rand::random::<u128>()) };
             // The folder first: if the process ends in between, the next start goes on from here.
-            disk.put(&[(CLUSTER, mine.cluster.as_bytes()), (NODE, &FOUNDER.to_le_bytes())])?;
-            found(store, mine).await.map(|mine| (mine, FOUNDER))
+            remember(disk, &mine, FOUNDER)?;
+            found(store, mine).await.map(|mine| Standing::Member(mine, FOUNDER))
         }
     }
+}
+
+/// The folder belongs to this node from now on.
+///
+/// # Errors
+/// `Unavailable` if it cannot be written.
+pub fn remember(disk: &Disk, cluster: &Identity, node: NodeId) -> Result<()> {
+    disk.put(&[(CLUSTER, cluster.cluster.as_bytes()), (NODE, &node.to_le_bytes())])
+}
+
+/// Whether this node is the one that founds a cluster.
+#[must_use]
+pub fn is_founder(node: NodeId) -> bool {
+    node == FOUNDER
+}
+
+async fn wait_for_founder(store: &SharedStore) -> Result<Identity> {
+    let founded = async {
+        loop {
+            if let Some(found) = read_store(store).await? {
+                return Ok(found);
+            }
+            tokio::time::sleep(FOUNDED_EVERY).await;
+        }
+    };
+    let none = || {
+        Error::unavailable(format!(
+            "nobody has founded a cluster on this object store for {} s: start one master without `masters` first",
+            FOUNDED_WITHIN.as_secs()
+        ))
+    };
+    tokio::time::timeout(FOUNDED_WITHIN, founded).await.map_err(|_| none())?
 }
 
 fn read_folder(disk: &Disk) -> Result<Option<(Identity, NodeId)>> {

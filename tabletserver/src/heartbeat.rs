@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::identity::Identity;
 use common::rpc::Json;
 use common::rpc::master::{Orders, Report};
+use common::rpc::net::SharedNet;
 use common::{Error, Result};
 use futures::StreamExt;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct Reporter {
     pub address: String,
     /// The masters' addresses.
     pub masters: Vec<String>,
+    /// The way there.
+    pub net: SharedNet,
 }
 
 /// The heartbeat of one life.
@@ -108,7 +111,7 @@ impl Heartbeat {
     /// One stream to one master, until it fails.
     async fn session(&mut self, address: &str) -> Result<()> {
         let (reports, outbound) = mpsc::channel(UNSENT);
-        let mut client = masters::connect(address).await?;
+        let mut client = masters::connect(&self.who.net, address).await?;
         self.report(&reports)?;
         // A master that accepts but never answers must not hold up the search for the leader.
         let opened = tokio::time::timeout(SILENCE, client.heartbeat(ReceiverStream::new(outbound))).await;

@@ -9,6 +9,7 @@ use crate::plan::Wanted;
 use crate::registry::Registry;
 use crate::service::TabletsService;
 use common::config::{LogKind, TabletServerConfig};
+use common::rpc::net::{Listening, SharedNet, Tcp};
 use common::rpc::tablets_service::tablets_server::TabletsServer;
 use common::store::{self, SharedStore};
 use common::time::SharedClock;
@@ -22,7 +23,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 /// Requests under way at a shutdown get this long to end.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -72,22 +72,31 @@ impl TabletServer {
     /// `FailedPrecondition` if the folder is in use or the object store is not sound, `InvalidArgument` for a
     /// configuration that cannot work, `Unavailable` if store, folder, address or masters are out of reach.
     pub async fn start(config: TabletServerConfig, clock: SharedClock) -> Result<Self> {
+        Self::start_on(config, clock, Tcp::shared()).await
+    }
+
+    /// As [`Self::start`], on this network.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_on(config: TabletServerConfig, clock: SharedClock, net: SharedNet) -> Result<Self> {
         let data = DataDir::take(&config.data_dir)?;
         let store = store::open(&config.store)?;
         store::prove_create_if_absent(&store).await?;
-        let listener = listen(config.listen)?;
-        let local_addr = listener.local_addr().map_err(|e| Error::unavailable(format!("no local address: {e}")))?;
+        let taken = |e| Error::unavailable(format!("cannot listen on {}: {e}", config.listen));
+        let listening = net.listen(config.listen).await.map_err(taken)?;
+        let local_addr = listening.address;
         let address = advertised(&config, local_addr)?;
         let server = match data.identity()? {
             Some(known) => known.server,
-            None => heartbeat::register(&config.masters).await?,
+            None => heartbeat::register(&net, &config.masters).await?,
         };
         let identity = data.begin_life(server, cluster_of(&store).await?)?;
         tracing::info!(server = server.0, incarnation = identity.incarnation.0, %local_addr, "tablet server starts");
         let engine = open_engine(&config, &identity, store, &data, &clock).await?;
         let host = Arc::new(Host { engine, registry: Registry::default(), lease: LeaseGuard::new(clock.clone()), clock });
-        let reporter = Reporter { identity: identity.clone(), address, masters: config.masters };
-        let parts = Parts::start(host, data, reporter, listener)?;
+        let reporter = Reporter { identity: identity.clone(), address, masters: config.masters, net };
+        let parts = Parts::start(host, data, reporter, listening)?;
         let (stop, (tell, ended)) = (CancellationToken::new(), watch::channel(None));
         tokio::spawn(supervise(parts, stop.clone(), tell));
         Ok(Self { local_addr, identity, stop, ended })
@@ -133,11 +142,6 @@ impl Drop for TabletServer {
     }
 }
 
-fn listen(at: SocketAddr) -> Result<TcpIncoming> {
-    let listener = TcpIncoming::bind(at).map_err(|e| Error::unavailable(format!("cannot listen on {at}: {e}")))?;
-    Ok(listener.with_nodelay(Some(true)))
-}
-
 fn advertised(config: &TabletServerConfig, local: SocketAddr) -> Result<String> {
     match &config.advertise {
         Some(address) => Ok(address.clone()),
@@ -171,7 +175,7 @@ async fn open_engine(
 }
 
 impl Parts {
-    fn start(host: Arc<Host>, data: DataDir, reporter: Reporter, listener: TcpIncoming) -> Result<Self> {
+    fn start(host: Arc<Host>, data: DataDir, reporter: Reporter, listening: Listening) -> Result<Self> {
         let (desired, orders) = watch::channel::<Option<Arc<Vec<Wanted>>>>(None);
         let (progress, progressed) = watch::channel((0, 0));
         let (drain, drained) = oneshot::channel();
@@ -184,7 +188,7 @@ impl Parts {
                 .http2_keepalive_interval(Some(KEEP_ALIVE))
                 .http2_keepalive_timeout(Some(KEEP_ALIVE))
                 .initial_connection_window_size(CONNECTION_WINDOW);
-            let served = server.add_service(service).serve_with_incoming_shutdown(listener, async {
+            let served = server.add_service(service).serve_with_incoming_shutdown(listening.incoming, async {
                 // A dropped sender says the same.
                 let _ = drained.await;
             });

@@ -18,6 +18,13 @@ pub struct MasterArgs {
     /// Where its RPC listens [default: 127.0.0.1:7700].
     #[arg(long, env = "STELE_LISTEN")]
     listen: Option<SocketAddr>,
+    /// The host:port that the other masters reach it at [default: the listening address].
+    #[arg(long, env = "STELE_ADVERTISE")]
+    advertise: Option<String>,
+    /// RPC addresses of other masters, host:port, separated by commas: an empty data folder joins their cluster [default:
+    /// none, an empty one founds a cluster].
+    #[arg(long, env = "STELE_MASTERS", value_delimiter = ',')]
+    masters: Option<Vec<String>>,
     /// Folder of its Raft log and node id.
     #[arg(long, env = "STELE_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -142,7 +149,7 @@ mod tests {
     use super::*;
 
     fn args() -> MasterArgs {
-        MasterArgs { config: None, listen: None, data_dir: None, store: None }
+        MasterArgs { config: None, listen: None, advertise: None, masters: None, data_dir: None, store: None }
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! How every role connects to another one.
 
+use super::net::{Io, SharedNet};
 use crate::{Error, Result};
+use hyper_util::rt::TokioIo;
 use std::time::Duration;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::Service;
 
 /// Bytes that one unread response stream may have in flight.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -12,11 +15,32 @@ const CONNECTION_WINDOW: u32 = 1 << 30;
 /// A peer that answers no ping for this long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// The endpoint of the role that listens at `address` (`host:port`).
+/// A connection to the role that listens at `address` (`host:port`): made when first used, and again whenever it is lost.
 ///
 /// # Errors
 /// `InvalidArgument` if that is not an address.
-pub fn endpoint(address: &str) -> Result<Endpoint> {
+pub fn lazy(net: &SharedNet, address: &str) -> Result<Channel> {
+    Ok(endpoint(address)?.connect_with_connector_lazy(connector(net)))
+}
+
+/// A connection to the role that listens at `address`, made now.
+///
+/// # Errors
+/// `InvalidArgument` if that is not an address, `Unavailable` if nobody answers there.
+pub async fn connect(net: &SharedNet, address: &str) -> Result<Channel> {
+    let made = endpoint(address)?.connect_with_connector(connector(net)).await;
+    made.map_err(|e| Error::unavailable(format!("{address} is out of reach: {e}")))
+}
+
+fn connector(net: &SharedNet) -> impl Service<Uri, Response = TokioIo<Io>, Error = std::io::Error, Future: Send> + Send + use<> {
+    let net = net.clone();
+    tower::service_fn(move |to: Uri| {
+        let dialled = net.dial(to.authority().map(ToString::to_string).unwrap_or_default());
+        async move { dialled.await.map(TokioIo::new) }
+    })
+}
+
+fn endpoint(address: &str) -> Result<Endpoint> {
     let endpoint =
         Endpoint::from_shared(format!("http://{address}")).map_err(|e| Error::invalid(format!("'{address}' is not host:port: {e}")))?;
     Ok(endpoint

@@ -8,7 +8,7 @@ use crate::time::Micros;
 use crate::version::{RangeSet, VersionMap};
 use serde::{Deserialize, Serialize};
 
-/// What `Submit` takes. The leader answers with a [`Reply`]; a follower with `Unavailable` naming the leader.
+/// What `Submit` takes. A follower hands it to the leader, who answers with a [`Reply`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
@@ -107,6 +107,25 @@ pub enum Command {
     RegisterServer,
     /// Reads the catalog once.
     GetCatalog,
+    /// Gives a number to a new master node. A node whose volume was emptied is a new one.
+    NewMaster {
+        /// The cluster that it takes itself for part of.
+        cluster: String,
+    },
+    /// Makes a node part of the group, or moves it: it first catches up, then votes.
+    JoinMaster {
+        /// The node.
+        node: u64,
+        /// Where the others reach it, `host:port`.
+        address: String,
+    },
+    /// Takes a node out of the group for good.
+    RemoveMaster {
+        /// The node.
+        node: u64,
+    },
+    /// Reads which nodes the group has.
+    ListMasters,
 }
 
 /// A claim that is not kept for this long is ended by the leader.
@@ -196,6 +215,31 @@ pub enum Reply {
     },
     /// The catalog.
     Catalog(Box<Catalog>),
+    /// The number of a new master node.
+    NewMaster {
+        /// Never given before.
+        node: u64,
+    },
+    /// The group's nodes in the order of their numbers.
+    Masters {
+        /// All of them.
+        nodes: Vec<MasterNode>,
+    },
+}
+
+/// A master node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterNode {
+    /// Its number.
+    pub node: u64,
+    /// Where the others reach it, `host:port`.
+    pub address: String,
+    /// Whether it votes; else it is still catching up.
+    pub votes: bool,
+    /// Whether it leads.
+    pub leads: bool,
+    /// The newest entry that it is known to have; 0: unknown.
+    pub matched: u64,
 }
 
 /// What a tablet server sends up its heartbeat stream: at its start, each 0.5 s, and when something changes.

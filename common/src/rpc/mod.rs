@@ -1,10 +1,12 @@
 //! The RPC that the roles speak: gRPC with messages that need no protoc.
 //!
 //! The data plane ([`tablet`]) has protobuf messages of its own; the control plane ([`master`]) carries
-//! catalog documents as JSON, so that an added optional field stays readable by an older peer.
+//! catalog documents as JSON, so that an added optional field stays readable by an older peer. What carries both
+//! is injected ([`net`]).
 
 pub mod channel;
 pub mod master;
+pub mod net;
 pub mod status;
 pub mod tablet;
 
@@ -15,6 +17,12 @@ use serde::{Serialize, de::DeserializeOwned};
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::unwrap_used)]
 pub mod master_service {
     include!(concat!(env!("OUT_DIR"), "/stele.v1.Master.rs"));
+}
+
+/// Generated code: `stele.v1.Raft`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::unwrap_used)]
+pub mod raft_service {
+    include!(concat!(env!("OUT_DIR"), "/stele.v1.Raft.rs"));
 }
 
 /// Generated code: `stele.v1.Tablets`.
@@ -29,6 +37,14 @@ pub struct Json {
     /// UTF-8 JSON.
     #[prost(bytes = "bytes", tag = "1")]
     pub document: bytes::Bytes,
+}
+
+/// A message between master nodes: one record in its envelope.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Frame {
+    /// See [`crate::envelope`].
+    #[prost(bytes = "bytes", tag = "1")]
+    pub record: bytes::Bytes,
 }
 
 impl Json {

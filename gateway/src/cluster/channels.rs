@@ -1,5 +1,6 @@
-use common::rpc::channel::endpoint;
+use common::rpc::channel;
 use common::rpc::master_service::master_client::MasterClient;
+use common::rpc::net::SharedNet;
 use common::rpc::tablets_service::tablets_client::TabletsClient;
 use common::{Result, limits};
 use std::collections::HashMap;
@@ -7,19 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tonic::transport::Channel;
 
 /// One connection to each peer, made when first needed and kept; it reconnects by itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Channels {
+    net: SharedNet,
     /// By `host:port`. A plain lock, as it is held for a look-up only and never across an await.
     open: Arc<Mutex<HashMap<String, Channel>>>,
 }
 
 impl Channels {
+    pub(super) fn new(net: SharedNet) -> Self {
+        Self { net, open: Arc::default() }
+    }
+
     fn get(&self, address: &str) -> Result<Channel> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = open.get(address) {
             return Ok(channel.clone());
         }
-        let channel = endpoint(address)?.connect_lazy();
+        let channel = channel::lazy(&self.net, address)?;
         open.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }

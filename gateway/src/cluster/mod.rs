@@ -22,6 +22,7 @@ use common::catalog::{Catalog, Tablet};
 use common::ids::{RunId, Seq};
 use common::key::KeyRange;
 use common::row::{Committed, ReadSpec, Row, RowMutation};
+use common::rpc::net::Tcp;
 use common::rpc::master::{Command, Reply};
 use common::rpc::tablet::StatusResponse;
 use common::schema::Table;
@@ -60,7 +61,7 @@ impl Cluster {
     /// # Errors
     /// `InvalidArgument` for an address that is none, `Unavailable` if no master shows its catalog within 30 s.
     pub async fn connect(masters: &[String], clock: SharedClock) -> Result<Arc<Self>> {
-        let channels = Channels::default();
+        let channels = Channels::new(Tcp::shared());
         let master = MasterClient::new(masters, &channels)?;
         let (sender, mut view) = watch::channel(Arc::new(View::default()));
         let follower = AbortOnDropHandle::new(tokio::spawn(master::follow(master.clone(), sender)));

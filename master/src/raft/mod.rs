@@ -15,8 +15,9 @@ mod suite;
 pub use disk::Disk;
 pub use log::LogStore;
 pub use machine::{Applied, Machine};
+pub(crate) use network::{frame, read};
 pub(crate) use node::has_history;
-pub use node::{NodeId, start};
+pub use node::{NodeId, Started, start};
 
 use crate::entry::{Entry, Outcome};
 use openraft::BasicNode;

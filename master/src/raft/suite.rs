@@ -1,9 +1,10 @@
 //! openraft's own storage tests against our store, and a node that takes up its snapshot.
 
-use super::{Disk, LogStore, Machine, StorageResult, TypeConfig, start};
+use super::{Disk, LogStore, Machine, Started, StorageResult, TypeConfig, start};
 use crate::entry::{Entry, What};
 use common::envelope::AsJson;
 use common::rpc::master::Command;
+use common::rpc::net::Tcp;
 use common::time::Micros;
 use openraft::testing::{StoreBuilder, Suite};
 
@@ -40,7 +41,7 @@ async fn a_node_starts_from_its_snapshot_and_the_log_after_it() {
     let mut before = None;
     for life in 1..=3usize {
         let disk = Disk::open(folder.path()).unwrap();
-        let (raft, machine) = start(&disk, 1, "here:1").await.unwrap();
+        let Started { raft, machine, .. } = start(&disk, 1, Some("here:1"), Tcp::shared()).await.unwrap();
         let state = machine.watch().borrow().state.clone();
         assert_eq!(before.as_ref().unwrap_or(&state), &state);
         raft.client_write(register()).await.unwrap();

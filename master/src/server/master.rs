@@ -1,5 +1,6 @@
 use super::start::Running;
 use common::config::MasterConfig;
+use common::rpc::net::Tcp;
 use common::time::SharedClock;
 use common::{Error, Result};
 use std::net::SocketAddr;
@@ -19,15 +20,17 @@ pub struct Master {
 struct Threads(Option<Runtime>);
 
 impl Master {
-    /// Starts the node: founds the cluster on an empty data folder and object store, else takes it up again.
-    /// It leads and has applied all that was committed when this returns.
+    /// Starts the node on the operating system's network: founds the cluster on an empty data folder and object store,
+    /// joins the cluster of `config.masters` with an empty folder, else takes up what the folder holds. A node that is the
+    /// only voter leads and has applied all that was committed when this returns; another one goes on joining, and looking
+    /// for the leader, by itself.
     ///
     /// # Errors
     /// `FailedPrecondition` if the folder is in use, old, or belongs to another cluster than the object store, or the
     /// store ignores create-if-absent; `Unavailable` if the address or the store cannot be had; `Corrupt`.
     pub async fn start(config: MasterConfig, clock: SharedClock) -> Result<Self> {
         let threads = Threads::start()?;
-        let running = threads.run(Running::start(config, clock)).await?;
+        let running = threads.run(Running::start(config, clock, Tcp::shared())).await?;
         Ok(Self { running, threads })
     }
 

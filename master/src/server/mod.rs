@@ -2,19 +2,26 @@
 //!
 //! `node` is what all of them share; `submit`, `heartbeat` and `watch` are the three calls of
 //! `stele.v1.Master`; `leader` is the loop that carries out what [`crate::liveness::decide`] decides;
-//! `confirm` bundles rounds of leadership confirmation; `start` puts it together, `master` gives it threads of its own.
+//! `confirm` bundles rounds of leadership confirmation; `forward` hands a follower's
+//! calls to the leader, `members` changes the group, `join` makes this node part of it, `peers` hears the other nodes; `start` puts it together, `master` gives it threads of its own.
 
 mod confirm;
+mod forward;
 mod heartbeat;
+mod join;
 mod leader;
 mod master;
+mod members;
 mod node;
 mod orders;
+mod peers;
 mod service;
 mod start;
 mod submit;
 mod watch;
 
+#[cfg(test)]
+mod group_tests;
 #[cfg(test)]
 mod tests;
 

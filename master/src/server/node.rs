@@ -1,4 +1,5 @@
 use super::confirm::Confirm;
+use super::forward::Others;
 use crate::copy::Copier;
 use crate::entry::{Change, Entry, What};
 use crate::liveness::{Memory, Now};
@@ -18,6 +19,10 @@ pub(super) struct Node {
     pub(super) clock: SharedClock,
     pub(super) confirm: Confirm,
     pub(super) copier: Copier,
+    /// The cluster's id.
+    pub(super) cluster: String,
+    /// The other masters.
+    pub(super) others: Others,
     /// Guards what the leader has heard; plain, because nothing is awaited under it.
     memory: Mutex<Memory>,
     /// Wakes the leader's loop.
@@ -27,16 +32,19 @@ pub(super) struct Node {
 }
 
 impl Node {
+    #[allow(clippy::too_many_arguments, reason = "each is one part")]
     pub(super) fn new(
         id: NodeId,
         raft: Raft,
         applied: watch::Receiver<Arc<Applied>>,
         clock: SharedClock,
         copier: Copier,
+        cluster: String,
+        others: Others,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let confirm = Confirm::start(raft.clone());
-        Self { id, raft, applied, clock, confirm, copier, memory: Mutex::default(), wake: Notify::new(), stop }
+        Self { id, raft, applied, clock, confirm, copier, cluster, others, memory: Mutex::default(), wake: Notify::new(), stop }
     }
 
     pub(super) fn now(&self) -> Now {
@@ -57,6 +65,21 @@ impl Node {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
         (metrics.current_leader == Some(self.id)).then_some(metrics.current_term)
+    }
+
+    /// Where the leader is reached, if one is known.
+    pub(super) fn leader_address(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let leader = metrics.current_leader?;
+        metrics.membership_config.membership().get_node(&leader).map(|node| node.addr.clone())
+    }
+
+    /// Where all nodes of the group are reached.
+    pub(super) fn member_addresses(&self) -> Vec<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.membership().nodes().map(|(_, node)| node.addr.clone()).collect()
     }
 
     /// # Errors

@@ -1,20 +1,23 @@
-use super::leader;
+use super::forward::Others;
 use super::node::{Node, stopped};
+use super::peers::PeerService;
 use super::service::Service;
-use crate::raft::{self, Disk};
-use crate::{copy, identity};
+use super::{join, leader};
+use crate::copy;
+use crate::identity::{self, Standing};
+use crate::raft::{self, Disk, Started};
 use common::config::MasterConfig;
 use common::limits::MAX_RPC_MESSAGE_BYTES;
 use common::rpc::master_service::master_server::MasterServer;
+use common::rpc::net::{Listening, SharedNet};
+use common::rpc::raft_service::raft_server::RaftServer;
 use common::time::SharedClock;
 use common::{Error, Result, store};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 /// How long a shutdown waits for what is under way, each time it waits.
@@ -32,23 +35,37 @@ pub(super) struct Running {
 
 impl Running {
     /// See [`super::Master::start`].
-    pub(super) async fn start(config: MasterConfig, clock: SharedClock) -> Result<Self> {
+    pub(super) async fn start(config: MasterConfig, clock: SharedClock, net: SharedNet) -> Result<Self> {
         let disk = Disk::open(&config.data_dir)?;
         let store = store::open(&config.store)?;
         store::prove_create_if_absent(&store).await?;
-        let (identity, id) = identity::settle(&disk, &store).await?;
+        let others = Others::new(net.clone());
+        let (identity, id) = match identity::settle(&disk, &store, !config.masters.is_empty()).await? {
+            Standing::Member(identity, id) => (identity, id),
+            Standing::New(identity) => {
+                let id = join::number(&disk, &identity, &config.masters, &others).await?;
+                (identity, id)
+            }
+        };
         let taken = |e| Error::unavailable(format!("cannot listen on {}: {e}", config.listen));
-        let listener = TcpListener::bind(config.listen).await.map_err(taken)?;
-        let address = listener.local_addr().map_err(taken)?;
-        let (raft, machine) = raft::start(&disk, id, &address.to_string()).await?;
-        let (copier, copying) = copy::open(store, machine.watch()).await?;
+        let listening = net.listen(config.listen).await.map_err(taken)?;
+        let bound = listening.address;
+        let address = advertised(&config, bound)?;
+        let founds = identity::is_founder(id).then_some(address.as_str());
+        let Started { raft, machine, alone } = raft::start(&disk, id, founds, net).await?;
+        let (copier, copying) = copy::open(store, raft.clone(), id, machine.watch(), alone).await?;
         let (stop, stopping) = watch::channel(false);
-        let node = Arc::new(Node::new(id, raft, machine.watch(), clock, copier, stopping.clone()));
+        let node = Node::new(id, raft, machine.watch(), clock, copier, identity.cluster.clone(), others, stopping.clone());
+        let node = Arc::new(node);
         leader::look(&node).await;
-        let tasks =
-            vec![tokio::spawn(leader::run(node.clone())), tokio::spawn(copying.run(stopping)), tokio::spawn(serve(node.clone(), listener))];
-        tracing::info!(%address, cluster = %identity.cluster, node = id, "master started");
-        Ok(Self { address, cluster: identity.cluster, node, disk, stop, tasks })
+        let tasks = vec![
+            tokio::spawn(leader::run(node.clone())),
+            tokio::spawn(copying.run(stopping)),
+            tokio::spawn(serve(node.clone(), listening)),
+            tokio::spawn(join::group(node.clone(), address, config.masters)),
+        ];
+        tracing::info!(address = %bound, cluster = %identity.cluster, node = id, "master started");
+        Ok(Self { address: bound, cluster: identity.cluster, node, disk, stop, tasks })
     }
 
     /// See [`super::Master::failed`].
@@ -76,14 +93,28 @@ impl Running {
     }
 }
 
-async fn serve(node: Arc<Node>, listener: TcpListener) {
+/// Where the other masters reach this one.
+fn advertised(config: &MasterConfig, bound: SocketAddr) -> Result<String> {
+    match &config.advertise {
+        Some(address) => Ok(address.clone()),
+        None if bound.ip().is_unspecified() => {
+            Err(Error::invalid(format!("listen {bound} is not an address that others can reach: set advertise to host:port")))
+        }
+        None => Ok(bound.to_string()),
+    }
+}
+
+async fn serve(node: Arc<Node>, listening: Listening) {
     let mut stop = node.stop.clone();
+    let peers = RaftServer::new(PeerService { raft: node.raft.clone() })
+        .max_decoding_message_size(MAX_RPC_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_RPC_MESSAGE_BYTES);
     let service = MasterServer::new(Service { node })
         .max_decoding_message_size(MAX_RPC_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_RPC_MESSAGE_BYTES);
     let ended = async move { stopped(&mut stop).await };
-    let incoming = TcpListenerStream::new(listener);
-    if let Err(e) = Server::builder().tcp_nodelay(true).add_service(service).serve_with_incoming_shutdown(incoming, ended).await {
+    let server = Server::builder().add_service(service).add_service(peers);
+    if let Err(e) = server.serve_with_incoming_shutdown(listening.incoming, ended).await {
         tracing::error!(error = %e, "the master's RPC has ended");
     }
 }

@@ -1,3 +1,4 @@
+use super::members;
 use super::node::Node;
 use crate::entry::{Change, What};
 use crate::state;
@@ -20,6 +21,13 @@ pub(super) async fn submit(node: &Node, command: Command) -> Result<Reply> {
         Command::KeepClaims { claims } => keep_claims(node, &claims),
         Command::OpenIngest { name, ingest } => open_ingest(node, &name, &ingest).await,
         Command::CloseIngest { ingest } => close_ingest(node, &ingest).await,
+        Command::NewMaster { cluster } => members::number(node, cluster).await,
+        Command::JoinMaster { node: id, address } => members::join(node, id, address).await,
+        Command::RemoveMaster { node: id } => members::remove(node, id).await,
+        Command::ListMasters => {
+            node.confirm.leadership().await?;
+            Ok(members::list(node))
+        }
         command => commit(node, command).await,
     }
 }

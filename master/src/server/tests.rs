@@ -22,6 +22,8 @@ type Client = MasterClient<Channel>;
 fn config(folder: &Path, data: &str, store: &str) -> MasterConfig {
     MasterConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
+        advertise: None,
+        masters: Vec::new(),
         data_dir: folder.join(data),
         store: folder.join(store).to_str().unwrap().to_owned(),
     }

@@ -124,9 +124,15 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
         }
         Command::SetWatermark { name, at } => watermarks::set(state, name, *at).map(|()| done()),
         Command::RegisterServer => Ok(Reply::Registered { server: servers::register(state) }),
-        Command::KeepClaims { .. } | Command::OpenIngest { .. } | Command::CloseIngest { .. } | Command::GetCatalog => {
-            Err(Error::internal("this command belongs to the leader's memory, not to the Raft log"))
-        }
+        // The entry's own index is the number.
+        Command::NewMaster { .. } => Ok(done()),
+        Command::KeepClaims { .. }
+        | Command::OpenIngest { .. }
+        | Command::CloseIngest { .. }
+        | Command::GetCatalog
+        | Command::JoinMaster { .. }
+        | Command::RemoveMaster { .. }
+        | Command::ListMasters => Err(Error::internal("this command is the leader's, not for the Raft log")),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use common::ids::ServerId;
 use common::rpc::Json;
-use common::rpc::channel::endpoint;
+use common::rpc::channel;
+
 use common::rpc::master::{Command, Reply};
 use common::rpc::master_service::master_client::MasterClient;
+use common::rpc::net::SharedNet;
 use common::{Error, Result, limits};
 use std::time::Duration;
 use tonic::transport::Channel;
@@ -16,10 +18,9 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_millis(200);
 
 /// A client of the master at `address`.
-pub(super) async fn connect(address: &str) -> Result<MasterClient<Channel>> {
-    let unreachable = |e| Error::unavailable(format!("master {address} is out of reach: {e}"));
-    let channel = endpoint(address)?.connect().await.map_err(unreachable)?;
-    Ok(MasterClient::new(channel)
+pub(super) async fn connect(net: &SharedNet, address: &str) -> Result<MasterClient<Channel>> {
+    let connected = channel::connect(net, address).await.map_err(|e| e.context("master"))?;
+    Ok(MasterClient::new(connected)
         .max_decoding_message_size(limits::MAX_RPC_MESSAGE_BYTES)
         .max_encoding_message_size(limits::MAX_RPC_MESSAGE_BYTES))
 }
@@ -28,12 +29,12 @@ pub(super) async fn connect(address: &str) -> Result<MasterClient<Channel>> {
 ///
 /// # Errors
 /// `Unavailable` if none gives one for a minute, naming the last reason.
-pub async fn register(masters: &[String]) -> Result<ServerId> {
+pub async fn register(net: &SharedNet, masters: &[String]) -> Result<ServerId> {
     let mut last = Error::invalid("no master address is configured");
     let attempts = async {
         loop {
             for address in masters {
-                match tokio::time::timeout(ATTEMPT, ask(address)).await {
+                match tokio::time::timeout(ATTEMPT, ask(net, address)).await {
                     Ok(Ok(server)) => return server,
                     Ok(Err(e)) => last = e.context(format!("master {address}")),
                     Err(_) => last = Error::deadline(format!("master {address} does not answer")),
@@ -47,8 +48,8 @@ pub async fn register(masters: &[String]) -> Result<ServerId> {
     given.map_err(|_| Error::unavailable(format!("no master gave this tablet server an id within {} s; last: {last}", PATIENCE.as_secs())))
 }
 
-async fn ask(address: &str) -> Result<ServerId> {
-    let answer = connect(address).await?.submit(Json::of(&Command::RegisterServer)?).await?;
+async fn ask(net: &SharedNet, address: &str) -> Result<ServerId> {
+    let answer = connect(net, address).await?.submit(Json::of(&Command::RegisterServer)?).await?;
     match answer.into_inner().parse()? {
         Reply::Registered { server } => Ok(server),
         other => Err(Error::internal(format!("a request for a server id was answered with {other:?}"))),

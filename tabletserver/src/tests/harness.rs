@@ -182,7 +182,7 @@ impl World {
 }
 
 pub(super) async fn client(server: &TabletServer) -> Client {
-    Client::new(channel::endpoint(&server.local_addr().to_string()).unwrap().connect().await.unwrap())
+    Client::new(channel::connect(&Tcp::shared(), &server.local_addr().to_string()).await.unwrap())
 }
 
 pub(super) fn desired(table: &Table, epoch: u64) -> Desired {
