@@ -22,6 +22,17 @@ pub struct MasterConfig {
     pub store: String,
 }
 
+/// Where a tablet server writes its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogKind {
+    /// Objects in the store: a commit costs one put, and any server can take over.
+    #[default]
+    Object,
+    /// Files in its data folder: a commit costs one fdatasync, and tablets wait for that server when it is away.
+    Disk,
+}
+
 /// A tablet server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,18 +42,18 @@ pub struct TabletServerConfig {
     /// The `host:port` that others reach it at; default: the listening address.
     #[serde(default)]
     pub advertise: Option<String>,
-    /// Folder of its id, its log and its cache. The log belongs to this volume.
+    /// Folder of its id and its cache; with a log on disk, of its log, which belongs to this volume.
     pub data_dir: PathBuf,
     /// The object store of the cluster.
     pub store: String,
     /// RPC addresses of the master nodes, `host:port`.
     pub masters: Vec<String>,
+    /// Where it writes its log. A server keeps the kind that it began with.
+    #[serde(default)]
+    pub log: LogKind,
     /// Bytes that all memtables may hold together: more memory, fewer and larger SSTables.
     #[serde(default = "default_memtable_bytes")]
     pub memtable_bytes: usize,
-    /// Where its log lies. A server keeps the one that it began with.
-    #[serde(default)]
-    pub log: LogKind,
     /// Bytes of decoded blocks kept in memory: more memory, fewer reads from disk and object store.
     #[serde(default = "default_cache_bytes")]
     pub cache_bytes: u64,
@@ -50,17 +61,6 @@ pub struct TabletServerConfig {
     /// 1 GiB, but none if the store is a folder, which is as near.
     #[serde(default)]
     pub disk_cache_bytes: Option<u64>,
-}
-
-/// Where a tablet server logs what it has not flushed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogKind {
-    /// On its volume: a write is durable after one fsync, and waits for that volume if the server is lost.
-    #[default]
-    Disk,
-    /// In the object store: a write takes a put, tens of milliseconds, and needs no volume to be read again.
-    Object,
 }
 
 const DEFAULT_DISK_CACHE_BYTES: u64 = 1 << 30;

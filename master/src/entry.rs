@@ -1,6 +1,7 @@
 //! What goes through Raft: clients' commands and the leader's own changes, each stamped with the leader's time.
 
 use common::Error;
+use common::config::LogKind;
 use common::envelope::AsJson;
 use common::ids::{ClaimId, Epoch, Incarnation, RunId, Seq, ServerId, TableId, TabletId};
 use common::rpc::master::{Command, Reply};
@@ -39,6 +40,8 @@ pub enum Change {
         incarnation: Incarnation,
         /// Where its RPC listens.
         address: String,
+        /// Where it writes its log.
+        log: LogKind,
     },
     /// A server's lease and the margin have passed.
     ServerDead {
@@ -46,6 +49,15 @@ pub enum Change {
         server: ServerId,
         /// The life that is over.
         incarnation: Incarnation,
+    },
+    /// The log of a life that is over was ended in the object store.
+    LogFenced {
+        /// The server.
+        server: ServerId,
+        /// The life that is over.
+        incarnation: Incarnation,
+        /// Number of the object that ends it.
+        position: u64,
     },
     /// Gives tablets to servers.
     Assign(Vec<Assignment>),

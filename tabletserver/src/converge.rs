@@ -7,6 +7,7 @@ use crate::plan::{Action, Wanted, plan};
 use common::{ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
+use storage::format::LogName;
 use storage::{Tablet, TabletOpen};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -78,6 +79,8 @@ async fn sleep_until(host: &Host, at: Option<Duration>) {
 
 async fn open(host: &Host, wanted: &Wanted) {
     let Wanted { desired, table } = wanted;
+    host.engine
+        .note_fences(desired.fences.iter().map(|(server, incarnation, at)| (LogName { server: *server, incarnation: *incarnation }, *at)));
     let (tablet, range, epoch, pin) = (desired.tablet, desired.range.clone(), desired.epoch, desired.pin);
     match host.engine.open_tablet(TabletOpen { tablet, range, epoch, table: table.clone(), pin, log_fence: None }).await {
         Ok(opened) => {

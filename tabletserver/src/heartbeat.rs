@@ -8,6 +8,7 @@ pub use orders::Mailbox;
 
 use crate::host::Host;
 use crate::identity::Identity;
+use common::config::LogKind;
 use common::rpc::Json;
 use common::rpc::master::{Orders, Report};
 use common::rpc::net::SharedNet;
@@ -36,6 +37,8 @@ pub struct Reporter {
     pub identity: Identity,
     /// Where its RPC listens, `host:port`.
     pub address: String,
+    /// Where this life writes its log.
+    pub log: LogKind,
     /// The masters' addresses.
     pub masters: Vec<String>,
     /// The way there.
@@ -147,6 +150,7 @@ impl Heartbeat {
             server: self.who.identity.server,
             incarnation: self.who.identity.incarnation,
             address: self.who.address.clone(),
+            log: self.who.log,
             sequence: self.sequence,
             order_version: self.mailbox.order_version(),
             tablets: self.host.registry.reports(),

@@ -95,7 +95,7 @@ impl TabletServer {
         tracing::info!(server = server.0, incarnation = identity.incarnation.0, %local_addr, "tablet server starts");
         let engine = open_engine(&config, &identity, store, &data, &clock).await?;
         let host = Arc::new(Host { engine, registry: Registry::default(), lease: LeaseGuard::new(clock.clone()), clock });
-        let reporter = Reporter { identity: identity.clone(), address, masters: config.masters, net };
+        let reporter = Reporter { identity: identity.clone(), address, log: config.log, masters: config.masters, net };
         let parts = Parts::start(host, data, reporter, listening)?;
         let (stop, (tell, ended)) = (CancellationToken::new(), watch::channel(None));
         tokio::spawn(supervise(parts, stop.clone(), tell));

@@ -46,7 +46,7 @@ pub struct TabletServerArgs {
     /// The host:port that others reach it at [default: the listening address].
     #[arg(long, env = "STELE_ADVERTISE")]
     advertise: Option<String>,
-    /// Folder of its id, its log and its cache.
+    /// Folder of its id and its cache, and of its log if that is on disk.
     #[arg(long, env = "STELE_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// The cluster's object store: s3://…, gs://… or a folder.
@@ -55,12 +55,12 @@ pub struct TabletServerArgs {
     /// RPC addresses of the masters, host:port, separated by commas.
     #[arg(long, env = "STELE_MASTERS", value_delimiter = ',')]
     masters: Option<Vec<String>>,
+    /// Where it writes its log: in the object store, so that others take over at once, or on its own disk [default: object].
+    #[arg(long, env = "STELE_LOG", value_parser = ["object", "disk"])]
+    log: Option<String>,
     /// Bytes that all memtables may hold together.
     #[arg(long, env = "STELE_MEMTABLE_BYTES")]
     memtable_bytes: Option<usize>,
-    /// Where its log lies, on its volume or in the object store: disk or object [default: disk].
-    #[arg(long, env = "STELE_LOG", value_parser = ["disk", "object"])]
-    log: Option<String>,
     /// Bytes of decoded blocks kept in memory.
     #[arg(long, env = "STELE_CACHE_BYTES")]
     cache_bytes: Option<u64>,

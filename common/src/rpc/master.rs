@@ -1,6 +1,7 @@
 //! Messages of `stele.v1.Master`: commands, heartbeats and the watched catalog, all JSON documents.
 
 use crate::catalog::{Catalog, RunRecord};
+use crate::config::LogKind;
 use crate::ids::{ClaimId, Epoch, Incarnation, RunId, Seq, ServerId, TableId, TabletId};
 use crate::key::KeyRange;
 use crate::schema::{Table, TableSpec};
@@ -251,6 +252,9 @@ pub struct Report {
     pub incarnation: Incarnation,
     /// Where its RPC listens, `host:port`.
     pub address: String,
+    /// Where this life writes its log.
+    #[serde(default)]
+    pub log: LogKind,
     /// Counts this incarnation's reports; echoed by [`Orders::answers`], so a lease runs from the send time.
     pub sequence: u64,
     /// The newest [`Orders::version`] that it has seen.
@@ -331,6 +335,9 @@ pub struct Desired {
     pub runs: Vec<(RunId, Seq)>,
     /// Runs whose staged rows are to be dropped.
     pub aborted: Vec<RunId>,
+    /// Logs in the object store that may hold what the tablet has not flushed, each with the number of its fence.
+    #[serde(default)]
+    pub fences: Vec<(ServerId, Incarnation, u64)>,
 }
 
 /// What `Watch` takes. Answered with the catalog at once if its version is higher, then whenever it changes.

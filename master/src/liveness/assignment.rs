@@ -14,13 +14,13 @@ struct Candidate {
     tablets: usize,
 }
 
-/// Gives tablets that wait to the least-loaded server, by bytes, then count. A tablet that was ever assigned
-/// waits for its own server: its log lies on that volume.
+/// Gives tablets that wait to the least-loaded server that can read their logs, by bytes, then count. A tablet whose log
+/// lies on a volume waits for that server; one whose log lies in the object store until that log is ended.
 pub(super) fn assign(state: &ClusterState, memory: &Memory, now: Now) -> Option<Change> {
     let mut candidates = candidates(state, memory);
     let mut assignments = Vec::new();
     for (id, tablet) in &state.tablets {
-        let Some(server) = next_owner(*id, tablet, &candidates, memory, now) else { continue };
+        let Some(server) = next_owner((*id, tablet), &candidates, state, memory, now) else { continue };
         let Some(candidate) = candidates.get_mut(&server) else { continue };
         candidate.tablets += 1;
         assignments.push(Assignment { tablet: *id, epoch: tablet.epoch.next(), server, incarnation: candidate.incarnation });
@@ -28,12 +28,18 @@ pub(super) fn assign(state: &ClusterState, memory: &Memory, now: Now) -> Option<
     (!assignments.is_empty()).then_some(Change::Assign(assignments))
 }
 
-fn next_owner(id: TabletId, tablet: &Tablet, candidates: &BTreeMap<ServerId, Candidate>, memory: &Memory, now: Now) -> Option<ServerId> {
-    match (tablet.owner, tablet.home) {
-        (Some((server, life)), _) => wants_another_try(id, tablet, server, life, memory, now).then_some(server),
-        (None, Some(home)) => candidates.contains_key(&home).then_some(home),
-        (None, None) => candidates.iter().min_by_key(|(id, c)| (c.bytes, c.tablets, **id)).map(|(id, _)| *id),
+fn next_owner(
+    (id, tablet): (TabletId, &Tablet),
+    candidates: &BTreeMap<ServerId, Candidate>,
+    state: &ClusterState,
+    memory: &Memory,
+    now: Now,
+) -> Option<ServerId> {
+    if let Some((server, life)) = tablet.owner {
+        return wants_another_try(id, tablet, server, life, memory, now).then_some(server);
     }
+    let able = candidates.iter().filter(|(server, c)| state.may_take(tablet, **server, c.incarnation));
+    able.min_by_key(|(id, c)| (c.bytes, c.tablets, **id)).map(|(id, _)| *id)
 }
 
 /// Whether the owner has said that it could not open the tablet, or has closed it, at this epoch.

@@ -6,7 +6,7 @@ use crate::state::ClusterState;
 pub(super) fn started(state: &ClusterState, memory: &Memory) -> Vec<Change> {
     let newer =
         memory.reports().map(|seen| &seen.report).filter(|r| state.servers.get(&r.server).is_some_and(|s| s.incarnation < r.incarnation));
-    newer.map(|r| Change::ServerStarted { server: r.server, incarnation: r.incarnation, address: r.address.clone() }).collect()
+    newer.map(|r| Change::ServerStarted { server: r.server, incarnation: r.incarnation, address: r.address.clone(), log: r.log }).collect()
 }
 
 /// Lives whose lease and the margin are over.

@@ -2,6 +2,7 @@ use super::{Memory, Now, decide};
 use crate::entry::{Change, Entry, What};
 use crate::state::{ClusterState, apply};
 use crate::timing::{KEEP_ABORTED, LEASE, MARGIN, RETRY_FAILED};
+use common::config::LogKind;
 use common::envelope::AsJson;
 use common::ids::{Epoch, Incarnation, Seq, ServerId, TabletId};
 use common::rpc::master::{CLAIM_TTL, Command, INGEST_TTL, PutDefinition, Reply, Report, TabletReport, TabletState};
@@ -85,6 +86,7 @@ impl Leader {
             server,
             incarnation: Incarnation(incarnation),
             address: "host:1".into(),
+            log: LogKind::Disk,
             sequence: self.at.as_millis() as u64,
             order_version: 0,
             tablets,

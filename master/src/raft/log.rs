@@ -10,7 +10,7 @@ use std::ops::{Bound, RangeBounds};
 
 const ENTRY: envelope::Magic = *b"STRE";
 const META: envelope::Magic = *b"STRM";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 /// The vote; its presence says that this node has taken part in a cluster.
 pub(super) const VOTE: &str = "vote";
 const COMMITTED: &str = "committed";

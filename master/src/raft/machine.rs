@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 const SNAPSHOT: envelope::Magic = *b"STRS";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 const KEY: &str = "snapshot";
 
 /// The state with the entry that made it.

@@ -1,3 +1,4 @@
+use super::fencing;
 use super::node::{Node, stopped};
 use crate::entry::Change;
 use crate::liveness::decide;
@@ -17,6 +18,7 @@ pub(super) async fn run(node: Arc<Node>) {
             () = tokio::time::sleep(TICK) => {}
         }
         look(&node).await;
+        fencing::start(&node);
     }
 }
 
@@ -43,11 +45,11 @@ fn decisions(node: &Node) -> Vec<Change> {
 async fn carry_out(node: &Node, changes: Vec<Change>) -> bool {
     for change in changes {
         match &change {
-            Change::ServerStarted { server, incarnation, address } => {
+            Change::ServerStarted { server, incarnation, address, .. } => {
                 tracing::info!(server = server.0, incarnation = incarnation.0, address, "tablet server started");
             }
             Change::ServerDead { server, incarnation } => {
-                tracing::warn!(server = server.0, incarnation = incarnation.0, "tablet server is silent: its tablets wait for it");
+                tracing::warn!(server = server.0, incarnation = incarnation.0, "tablet server is silent: its life is over");
             }
             Change::ExpireClaims(claims) => tracing::warn!(?claims, "runners are silent: their runs are aborted"),
             other => tracing::debug!(change = ?other, "cluster change"),

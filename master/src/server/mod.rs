@@ -1,11 +1,12 @@
 //! The running master: gRPC, the leader's loop, start and shutdown.
 //!
 //! `node` is what all of them share; `submit`, `heartbeat` and `watch` are the three calls of
-//! `stele.v1.Master`; `leader` is the loop that carries out what [`crate::liveness::decide`] decides;
+//! `stele.v1.Master`; `leader` is the loop that carries out what [`crate::liveness::decide`] decides; `fencing` ends dead lives' logs;
 //! `confirm` bundles rounds of leadership confirmation; `forward` hands a follower's
 //! calls to the leader, `members` changes the group, `join` makes this node part of it, `peers` hears the other nodes; `start` puts it together, `master` gives it threads of its own.
 
 mod confirm;
+mod fencing;
 mod forward;
 mod heartbeat;
 mod join;

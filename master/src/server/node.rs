@@ -1,10 +1,12 @@
 use super::confirm::Confirm;
+use super::fencing::Fencing;
 use super::forward::Others;
 use crate::copy::Copier;
 use crate::entry::{Change, Entry, What};
 use crate::liveness::{Memory, Now};
 use crate::raft::{Applied, NodeId, Raft};
 use common::rpc::master::Reply;
+use common::store::SharedStore;
 use common::time::SharedClock;
 use common::{Error, Result};
 use openraft::error::{ClientWriteError, RaftError};
@@ -19,6 +21,9 @@ pub(super) struct Node {
     pub(super) clock: SharedClock,
     pub(super) confirm: Confirm,
     pub(super) copier: Copier,
+    /// The object store.
+    pub(super) store: SharedStore,
+    pub(super) fencing: Fencing,
     /// The cluster's id.
     pub(super) cluster: String,
     /// The other masters.
@@ -39,12 +44,27 @@ impl Node {
         applied: watch::Receiver<Arc<Applied>>,
         clock: SharedClock,
         copier: Copier,
+        store: SharedStore,
         cluster: String,
         others: Others,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let confirm = Confirm::start(raft.clone());
-        Self { id, raft, applied, clock, confirm, copier, cluster, others, memory: Mutex::default(), wake: Notify::new(), stop }
+        Self {
+            id,
+            raft,
+            applied,
+            clock,
+            confirm,
+            copier,
+            store,
+            fencing: Fencing::default(),
+            cluster,
+            others,
+            memory: Mutex::default(),
+            wake: Notify::new(),
+            stop,
+        }
     }
 
     pub(super) fn now(&self) -> Now {

@@ -53,9 +53,9 @@ impl Running {
         let address = advertised(&config, bound)?;
         let founds = identity::is_founder(id).then_some(address.as_str());
         let Started { raft, machine, alone } = raft::start(&disk, id, founds, net).await?;
-        let (copier, copying) = copy::open(store, raft.clone(), id, machine.watch(), alone).await?;
+        let (copier, copying) = copy::open(store.clone(), raft.clone(), id, machine.watch(), alone).await?;
         let (stop, stopping) = watch::channel(false);
-        let node = Node::new(id, raft, machine.watch(), clock, copier, identity.cluster.clone(), others, stopping.clone());
+        let node = Node::new(id, raft, machine.watch(), clock, copier, store, identity.cluster.clone(), others, stopping.clone());
         let node = Arc::new(node);
         leader::look(&node).await;
         let tasks = vec![

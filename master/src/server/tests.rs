@@ -2,7 +2,7 @@
 
 use super::Master;
 use common::catalog::Catalog;
-use common::config::MasterConfig;
+use common::config::{LogKind, MasterConfig};
 use common::ids::{Incarnation, Seq, ServerId};
 use common::rpc::Json;
 use common::rpc::master::{Command, Orders, Reply, Report, TabletReport, TabletState, WatchRequest};
@@ -78,6 +78,7 @@ impl Fake {
             server: self.server,
             incarnation: self.incarnation,
             address: "127.0.0.1:9".into(),
+            log: LogKind::Disk,
             sequence: self.sequence,
             order_version: self.order_version,
             tablets: self.held.clone(),

@@ -58,7 +58,7 @@ fn references_exist(state: &ClusterState) -> Result<(), String> {
     }
 }
 
-/// Who owns a tablet is live, and the tablet's log lies there.
+/// Who owns a tablet is live, and can read all of its logs.
 fn owners_have_lived(state: &ClusterState) -> Result<(), String> {
     for (id, tablet) in &state.tablets {
         let Some((server, life)) = tablet.owner else {
@@ -68,8 +68,9 @@ fn owners_have_lived(state: &ClusterState) -> Result<(), String> {
             continue;
         };
         let live = state.servers.get(&server).is_some_and(|s| s.live && s.incarnation == life);
-        if !live || tablet.home != Some(server) {
-            return Err(format!("tablet {id} belongs to server {server}, incarnation {life}, which is over or not its home"));
+        if !live || !state.may_take(tablet, server, life) || tablet.logs.last().is_none_or(|l| (l.server, l.incarnation) != (server, life))
+        {
+            return Err(format!("tablet {id} belongs to server {server}, incarnation {life}, which is over or does not have its logs"));
         }
     }
     Ok(())

@@ -2,11 +2,12 @@
 //!
 //! An entry is run on a copy that replaces the state only if all of it succeeded, so a command that
 //! fails changes nothing, by construction. Modules: `ids` and `rows` hold the data; `tables`, `tablets`,
-//! `servers`, `definitions`, `claims`, `publishing` and `watermarks` change one concern each; `view`
+//! `servers`, `fences`, `definitions`, `claims`, `publishing` and `watermarks` change one concern each; `view`
 //! derives what gateways and tablet servers see; `invariants` says what always holds.
 
 mod claims;
 mod definitions;
+mod fences;
 mod graph;
 mod ids;
 pub mod invariants;
@@ -22,7 +23,7 @@ mod watermarks;
 #[cfg(test)]
 mod tests;
 
-pub use rows::{Aborted, Claim, Definition, Derived, Server, Tablet};
+pub use rows::{Aborted, Claim, Definition, Derived, Fence, Life, Server, Tablet};
 pub use view::{catalog, desired};
 
 use crate::entry::{Change, Entry, What};
@@ -50,6 +51,8 @@ pub struct ClusterState {
     pub tablets: BTreeMap<TabletId, Tablet>,
     /// All servers that were ever registered.
     pub servers: BTreeMap<ServerId, Server>,
+    /// The ends of dead lives' logs, as long as some tablet may need them.
+    pub fences: Vec<Fence>,
     /// Applied definitions by name.
     pub definitions: BTreeMap<String, Definition>,
     /// Where each derived table stands.
@@ -139,10 +142,16 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
 fn run_change(state: &mut ClusterState, change: &Change, at: Micros) -> Result<()> {
     match change {
         Change::CreateSystemTables => tables::create_system(state)?,
-        Change::ServerStarted { server, incarnation, address } => servers::started(state, *server, *incarnation, address)?,
+        Change::ServerStarted { server, incarnation, address, log } => servers::started(state, *server, *incarnation, address, *log)?,
         Change::ServerDead { server, incarnation } => servers::dead(state, *server, *incarnation),
         Change::Assign(assignments) => assignments.iter().for_each(|a| tablets::assign(state, a, at)),
-        Change::TabletsOpened(opened) => opened.iter().for_each(|(id, epoch)| tablets::opened(state, *id, *epoch)),
+        Change::LogFenced { server, incarnation, position } => {
+            fences::fenced(state, Fence { server: *server, incarnation: *incarnation, position: *position });
+        }
+        Change::TabletsOpened(opened) => {
+            opened.iter().for_each(|(id, epoch)| tablets::opened(state, *id, *epoch));
+            fences::prune(state);
+        }
         Change::ExpireClaims(expired) => expired.iter().for_each(|c| claims::abort(state, *c, at)),
         Change::Settled { table, applied, dropped } => publishing::settled(state, *table, *applied, dropped),
         Change::Ingesting(tables) => watermarks::ingesting(state, tables),

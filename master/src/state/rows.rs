@@ -1,4 +1,5 @@
 use common::catalog::FollowedInput;
+use common::config::LogKind;
 use common::ids::{Epoch, Incarnation, RunId, Seq, ServerId, TableId};
 use common::key::KeyRange;
 use common::time::Micros;
@@ -18,11 +19,34 @@ pub struct Tablet {
     pub owner: Option<(ServerId, Incarnation)>,
     /// Whether the owner has reported it open at this epoch.
     pub open: bool,
-    /// The server whose volume holds its log: whoever had it last. It may have acknowledged writes
-    /// before its report arrived, so it counts from the assignment on.
-    pub home: Option<ServerId>,
+    /// The lives whose logs may hold what it has not flushed, oldest first: the one that its manifest names, and all that
+    /// were given it since. They may have acknowledged writes before their report arrived, so they count from the
+    /// assignment on.
+    pub logs: Vec<Life>,
     /// When it was last assigned, by the leader's wall clock.
     pub assigned_at: Micros,
+}
+
+/// A life of a server that writes a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Life {
+    /// The server.
+    pub server: ServerId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Where that life writes.
+    pub log: LogKind,
+}
+
+/// A log in the object store that was ended: whoever takes over reads it up to there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// Whose log.
+    pub server: ServerId,
+    /// Of which life.
+    pub incarnation: Incarnation,
+    /// Number of the object that ends it.
+    pub position: u64,
 }
 
 /// A tablet server.
@@ -34,6 +58,8 @@ pub struct Server {
     pub live: bool,
     /// Where its RPC listens.
     pub address: String,
+    /// Where its newest life writes its log.
+    pub log: LogKind,
 }
 
 /// An applied definition.

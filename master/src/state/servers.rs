@@ -1,11 +1,12 @@
 use super::{ClusterState, Server};
+use common::config::LogKind;
 use common::ids::{Incarnation, ServerId};
 use common::{Error, Result};
 
 /// A new server's id.
 pub(super) fn register(state: &mut ClusterState) -> ServerId {
     let id = state.ids.server();
-    state.servers.insert(id, Server { incarnation: Incarnation(0), live: false, address: String::new() });
+    state.servers.insert(id, Server { incarnation: Incarnation(0), live: false, address: String::new(), log: LogKind::default() });
     id
 }
 
@@ -13,12 +14,12 @@ pub(super) fn register(state: &mut ClusterState) -> ServerId {
 ///
 /// # Errors
 /// `NotFound` for a server that was never registered, `Fenced` for a life that is not newer.
-pub(super) fn started(state: &mut ClusterState, id: ServerId, incarnation: Incarnation, address: &str) -> Result<()> {
+pub(super) fn started(state: &mut ClusterState, id: ServerId, incarnation: Incarnation, address: &str, log: LogKind) -> Result<()> {
     let server = state.servers.get_mut(&id).ok_or_else(|| Error::not_found(format!("tablet server {id} is not registered")))?;
     if incarnation <= server.incarnation {
         return Err(Error::fenced(format!("tablet server {id}: incarnation {incarnation} is not newer than {}", server.incarnation)));
     }
-    *server = Server { incarnation, live: true, address: address.to_owned() };
+    *server = Server { incarnation, live: true, address: address.to_owned(), log };
     release(state, id, incarnation);
     Ok(())
 }

@@ -1,4 +1,4 @@
-use super::{ClusterState, Tablet};
+use super::{ClusterState, Life, Tablet};
 use crate::entry::Assignment;
 use common::ids::{Epoch, TableId, TabletId};
 use common::key::KeyRange;
@@ -8,28 +8,35 @@ use common::time::Micros;
 pub(super) fn create(state: &mut ClusterState, table: TableId, ranges: Vec<KeyRange>) {
     for range in ranges {
         let id = state.ids.tablet();
-        let tablet = Tablet { table, range, epoch: Epoch(0), owner: None, open: false, home: None, assigned_at: Micros::default() };
+        let tablet = Tablet { table, range, epoch: Epoch(0), owner: None, open: false, logs: Vec::new(), assigned_at: Micros::default() };
         state.tablets.insert(id, tablet);
     }
 }
 
 /// Gives a tablet to a live server with the next epoch. An assignment that was overtaken (another
-/// epoch, a life that is over, another server's log) does nothing.
+/// epoch, a life that is over, a log out of reach) does nothing.
 pub(super) fn assign(state: &mut ClusterState, a: &Assignment, at: Micros) {
-    let live = state.servers.get(&a.server).is_some_and(|s| s.live && s.incarnation == a.incarnation);
-    let Some(tablet) = state.tablets.get_mut(&a.tablet) else { return };
-    if live && a.epoch == tablet.epoch.next() && tablet.home.is_none_or(|home| home == a.server) {
+    let Some(server) = state.servers.get(&a.server).filter(|s| s.live && s.incarnation == a.incarnation) else { return };
+    let life = Life { server: a.server, incarnation: a.incarnation, log: server.log };
+    let fits = |t: &Tablet| a.epoch == t.epoch.next() && state.may_take(t, a.server, a.incarnation);
+    if !state.tablets.get(&a.tablet).is_some_and(fits) {
+        return;
+    }
+    if let Some(tablet) = state.tablets.get_mut(&a.tablet) {
         tablet.epoch = a.epoch;
         tablet.owner = Some((a.server, a.incarnation));
         tablet.open = false;
-        tablet.home = Some(a.server);
+        tablet.logs.retain(|l| *l != life);
+        tablet.logs.push(life);
         tablet.assigned_at = at;
     }
 }
 
-/// Notes that the owner has opened a tablet at this epoch.
+/// Notes that the owner has opened a tablet at this epoch: its manifest names the owner's log from now on.
 pub(super) fn opened(state: &mut ClusterState, id: TabletId, epoch: Epoch) {
     if let Some(tablet) = state.tablets.get_mut(&id).filter(|t| t.epoch == epoch && t.owner.is_some()) {
         tablet.open = true;
+        let owner = tablet.owner;
+        tablet.logs.retain(|l| Some((l.server, l.incarnation)) == owner);
     }
 }

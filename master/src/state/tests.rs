@@ -9,6 +9,7 @@ mod tables;
 use super::{ClusterState, apply, invariants};
 use crate::entry::{Assignment, Change, Entry, What};
 use common::catalog::RunRecord;
+use common::config::LogKind;
 use common::envelope::AsJson;
 use common::ids::{ClaimId, Incarnation, RunId, Seq, ServerId, TableId, TabletId};
 use common::rpc::master::{Command, Publish, PutDefinition, Reply};
@@ -22,6 +23,8 @@ use common::{ErrorKind, Result};
 struct Cluster {
     state: ClusterState,
     at: i64,
+    /// Of servers that start.
+    log: LogKind,
 }
 
 impl Cluster {
@@ -83,7 +86,7 @@ impl Cluster {
     }
 
     fn start(&mut self, server: ServerId, incarnation: u64) {
-        self.change(Change::ServerStarted { server, incarnation: Incarnation(incarnation), address: "host:1".into() });
+        self.change(Change::ServerStarted { server, incarnation: Incarnation(incarnation), address: "host:1".into(), log: self.log });
     }
 
     fn assign(&mut self, tablet: TabletId, server: ServerId, incarnation: u64) {

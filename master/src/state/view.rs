@@ -83,7 +83,13 @@ fn desired_tablet(state: &ClusterState, id: TabletId, tablet: &Tablet) -> Option
         pin: pin(state, tablet),
         runs: derived.map(|d| d.runs.clone()).unwrap_or_default(),
         aborted: derived.map(|d| d.aborted.iter().map(|a| a.run).collect()).unwrap_or_default(),
+        fences: fences(state, tablet),
     })
+}
+
+fn fences(state: &ClusterState, tablet: &Tablet) -> Vec<(ServerId, Incarnation, u64)> {
+    let ends = tablet.logs.iter().filter_map(|l| Some((l.server, l.incarnation, state.fence_of(l.server, l.incarnation)?)));
+    ends.collect()
 }
 
 /// The oldest seq of a tablet that somebody still reads changes from: a follower of the table, or a run

@@ -29,6 +29,8 @@ pub(super) struct DeadLogs {
     files: Option<(PathBuf, SharedStore)>,
     /// Dead logs that may still exist. Held for map operations only.
     logs: Mutex<HashMap<LogName, Cell>>,
+    /// Where logs in the object store were ended, as the master has said.
+    fences: Mutex<HashMap<LogName, u64>>,
     /// Whether a manifest may have ceased to name a dead log since the last sweep.
     due: AtomicBool,
 }
@@ -39,7 +41,7 @@ impl DeadLogs {
             LogConfig::Disk { dir } => Some((dir.clone(), Arc::new(DurableLocal::open(dir)?) as SharedStore)),
             LogConfig::Object(_) => None,
         };
-        let this = Self { shared, files, logs: Mutex::default(), due: AtomicBool::new(true) };
+        let this = Self { shared, files, logs: Mutex::default(), fences: Mutex::default(), due: AtomicBool::new(true) };
         let found = this.earlier().await.unwrap_or_else(|e| {
             tracing::warn!(error = %e, "earlier logs of this server are not found");
             Vec::new()
@@ -90,8 +92,14 @@ impl DeadLogs {
         reader.await.cloned()
     }
 
+    /// Takes note of where logs were ended.
+    pub(super) fn note_fences(&self, fences: impl IntoIterator<Item = (LogName, u64)>) {
+        lock(&self.fences).extend(fences);
+    }
+
     /// The reader of a log that holds what a tablet has not flushed.
     async fn reader(&self, log: LogName, part: Part, fence: Option<u64>) -> Result<Arc<LogReader>> {
+        let fence = fence.or_else(|| lock(&self.fences).get(&log).copied());
         if log == self.own() {
             return Ok(Arc::new(self.shared.log.reader(0)));
         }
@@ -164,6 +172,7 @@ impl DeadLogs {
         for log in logs {
             self.remove(log).await?;
             lock(&self.logs).remove(&log);
+            lock(&self.fences).remove(&log);
             tracing::info!(server = %log.server, incarnation = %log.incarnation, "a dead log is deleted");
         }
         Ok(())

@@ -87,6 +87,11 @@ impl Engine {
         Ok(Arc::new(Self { shared, tablets, dead_logs, tasks: Mutex::new(tasks) }))
     }
 
+    /// Takes note of where the logs of dead lives were ended ([`crate::fence_log`]), so that opening a tablet need not ask the store.
+    pub fn note_fences(&self, fences: impl IntoIterator<Item = (LogName, u64)>) {
+        self.dead_logs.note_fences(fences);
+    }
+
     /// Takes over a tablet: recovers what its last owner logged and did not flush.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use common::rpc::master::{Command, Desired, Orders, Reply, Report, TabletState};
 use common::rpc::master_service::master_server::{Master, MasterServer};
 use common::rpc::tablet::{ArrowChunk, ChangesRequest, ReadAt, ReadRequest, RowResult, ScanRequest, Target, WriteRequest};
 use common::rpc::tablets_service::tablets_client::TabletsClient;
+use common::rpc::net::Tcp;
 use common::rpc::{Json, channel};
 use common::schema::{Table, TableKind};
 use common::time::{Micros, SharedClock, SystemClock};
@@ -194,6 +195,7 @@ pub(super) fn desired(table: &Table, epoch: u64) -> Desired {
         pin: Some(Seq::ZERO),
         runs: Vec::new(),
         aborted: Vec::new(),
+        fences: Vec::new(),
     }
 }
 

@@ -18,8 +18,9 @@ enum Step {
     Abandon(u64),
     Expire(u64),
     Server,
-    Start(u64, u64),
+    Start(u64, u64, LogKind),
     Dead(u64, u64),
+    Fenced(u64, u64, u64),
     Assign { tablet: u64, epoch: u64, server: u64, incarnation: u64 },
     Opened(u64, u64),
     Settled(usize, u64),
@@ -47,8 +48,9 @@ fn steps() -> impl Strategy<Value = Step> {
         (1..9u64).prop_map(Step::Abandon),
         (1..9u64).prop_map(Step::Expire),
         Just(Step::Server),
-        (1..4u64, 1..4u64).prop_map(|(s, i)| Step::Start(s, i)),
+        (1..4u64, 1..4u64, prop::sample::select(vec![LogKind::Object, LogKind::Disk])).prop_map(|(s, i, log)| Step::Start(s, i, log)),
         (1..4u64, 1..4u64).prop_map(|(s, i)| Step::Dead(s, i)),
+        (1..4u64, 1..4u64, 1..9u64).prop_map(|(s, i, at)| Step::Fenced(s, i, at)),
         (1..9u64, 1..4u64, 1..4u64, 1..4u64).prop_map(|(tablet, epoch, server, incarnation)| Step::Assign {
             tablet,
             epoch,
@@ -88,9 +90,10 @@ fn what(state: &ClusterState, step: &Step) -> What {
         Step::Abandon(claim) => command(Command::Abandon { claim: ClaimId(claim), record: None }),
         Step::Expire(claim) => What::Change(Change::ExpireClaims(vec![ClaimId(claim)])),
         Step::Server => command(Command::RegisterServer),
-        Step::Start(s, i) => {
-            What::Change(Change::ServerStarted { server: ServerId(s), incarnation: Incarnation(i), address: "h:1".into() })
+        Step::Start(s, i, log) => {
+            What::Change(Change::ServerStarted { server: ServerId(s), incarnation: Incarnation(i), address: "h:1".into(), log })
         }
+        Step::Fenced(s, i, position) => What::Change(Change::LogFenced { server: ServerId(s), incarnation: Incarnation(i), position }),
         Step::Dead(s, i) => What::Change(Change::ServerDead { server: ServerId(s), incarnation: Incarnation(i) }),
         Step::Assign { tablet, epoch, server, incarnation } => What::Change(Change::Assign(vec![Assignment {
             tablet: TabletId(tablet),

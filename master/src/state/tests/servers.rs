@@ -1,5 +1,6 @@
 use super::super::{catalog, desired};
 use super::*;
+use common::config::LogKind;
 use common::rpc::master::InputProgress;
 use common::version::VersionMap;
 
@@ -10,7 +11,7 @@ fn opened(c: &mut Cluster, tablet: TabletId) {
 
 #[test]
 fn a_higher_incarnation_ends_all_lower_ones() {
-    let mut c = Cluster::default();
+    let mut c = Cluster { log: LogKind::Disk, ..Cluster::default() };
     c.raw("raw.a");
     let (server, tablet) = (c.server(), TabletId(1));
     c.assign(tablet, server, 1);
@@ -22,7 +23,7 @@ fn a_higher_incarnation_ends_all_lower_ones() {
     assert_eq!(c.state.tablets[&tablet].owner, None, "a life that is over gets nothing");
     c.assign(tablet, server, 2);
     assert_eq!(c.state.tablets[&tablet].epoch, common::ids::Epoch(2));
-    let again = Change::ServerStarted { server, incarnation: Incarnation(2), address: "x".into() };
+    let again = Change::ServerStarted { server, incarnation: Incarnation(2), address: "x".into(), log: LogKind::Disk };
     assert_eq!(kind(c.run(What::Change(again))), ErrorKind::Fenced);
     c.change(Change::ServerDead { server, incarnation: Incarnation(1) });
     assert!(c.state.servers[&server].live, "an old death does not touch a new life");
@@ -30,7 +31,7 @@ fn a_higher_incarnation_ends_all_lower_ones() {
 
 #[test]
 fn a_tablet_with_a_log_waits_for_its_server() {
-    let mut c = Cluster::default();
+    let mut c = Cluster { log: LogKind::Disk, ..Cluster::default() };
     c.raw("raw.a");
     let (home, other, tablet) = (c.server(), c.server(), TabletId(1));
     c.assign(tablet, home, 1);
@@ -41,6 +42,37 @@ fn a_tablet_with_a_log_waits_for_its_server() {
     c.start(home, 2);
     c.assign(tablet, home, 2);
     assert_eq!(c.state.tablets[&tablet].owner, Some((home, Incarnation(2))));
+}
+
+#[test]
+fn a_tablet_goes_on_elsewhere_once_its_log_is_ended() {
+    let mut c = Cluster::default();
+    c.raw("raw.a");
+    let (lost, other, tablet) = (c.server(), c.server(), TabletId(1));
+    c.assign(tablet, lost, 1);
+    assert!(c.state.unfenced().is_empty());
+    c.change(Change::ServerDead { server: lost, incarnation: Incarnation(1) });
+    let due: Vec<_> = c.state.unfenced().iter().map(|l| (l.server, l.incarnation)).collect();
+    assert_eq!(due, [(lost, Incarnation(1))]);
+    c.assign(tablet, other, 1);
+    assert_eq!(c.state.tablets[&tablet].owner, None, "its log may still grow");
+    let fenced = |position| Change::LogFenced { server: lost, incarnation: Incarnation(1), position };
+    c.change(fenced(7));
+    c.change(fenced(9));
+    assert!(c.state.unfenced().is_empty());
+    c.assign(tablet, other, 1);
+    assert_eq!(c.state.tablets[&tablet].owner, Some((other, Incarnation(1))));
+    assert_eq!(desired(&c.state, other, Incarnation(1))[0].fences, [(lost, Incarnation(1), 7)]);
+    // It dies before it has opened the tablet: the manifest may name either log.
+    c.change(Change::ServerDead { server: other, incarnation: Incarnation(1) });
+    c.start(lost, 2);
+    c.assign(tablet, lost, 2);
+    assert_eq!(c.state.tablets[&tablet].owner, None);
+    c.change(Change::LogFenced { server: other, incarnation: Incarnation(1), position: 1 });
+    c.assign(tablet, lost, 2);
+    assert_eq!(desired(&c.state, lost, Incarnation(2))[0].fences.len(), 2);
+    opened(&mut c, tablet);
+    assert!(c.state.fences.is_empty() && desired(&c.state, lost, Incarnation(2))[0].fences.is_empty());
 }
 
 #[test]
