@@ -6,10 +6,13 @@
 
 mod cluster;
 mod http;
+mod many;
 mod process;
+pub mod writers;
 
 pub use cluster::{Cluster, Role};
 pub use http::Http;
+pub use many::Many;
 pub use process::{Finished, stele};
 
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ pub use signal::wait_for_end;
 use crate::logging;
 use anyhow::{Context, Result};
 use clap::Args;
+use common::ErrorKind;
 use common::time::SystemClock;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -53,15 +54,32 @@ pub async fn master(args: MasterArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a tablet server until told to end.
+/// Runs a tablet server until told to end. One that was taken for dead begins a new life.
 pub async fn tabletserver(args: TabletServerArgs) -> Result<ExitCode> {
     logging::start(ROLE_LOG)?;
-    let running =
-        tabletserver::TabletServer::start(args.config()?, SystemClock::shared()).await.context("the tablet server does not start")?;
-    announce(running.local_addr())?;
-    wait_for_end().await?;
-    running.shutdown().await?;
-    Ok(ExitCode::SUCCESS)
+    let mut config = args.config()?;
+    let mut announced = false;
+    loop {
+        let started = tabletserver::TabletServer::start(config.clone(), SystemClock::shared()).await;
+        let running = started.context("the tablet server does not start")?;
+        // Port 0 is a free one once only: others find the next life where this one was.
+        config.listen = running.local_addr();
+        if !announced {
+            announce(running.local_addr())?;
+            announced = true;
+        }
+        tokio::select! {
+            told = wait_for_end() => {
+                told?;
+                running.shutdown().await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            ended = running.wait() => match ended {
+                Err(e) if e.kind == ErrorKind::Fenced => tracing::warn!(error = %e, "a new life of this tablet server begins"),
+                other => other?,
+            }
+        }
+    }
 }
 
 /// Runs a gateway until told to end.

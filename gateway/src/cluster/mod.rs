@@ -22,8 +22,8 @@ use common::catalog::{Catalog, Tablet};
 use common::ids::{RunId, Seq};
 use common::key::KeyRange;
 use common::row::{Committed, ReadSpec, Row, RowMutation};
-use common::rpc::net::Tcp;
 use common::rpc::master::{Command, Reply};
+use common::rpc::net::Tcp;
 use common::rpc::tablet::StatusResponse;
 use common::schema::Table;
 use common::time::SharedClock;
@@ -140,7 +140,7 @@ impl Cluster {
         let version = match &reply {
             Reply::Done { catalog } | Reply::Table { catalog, .. } | Reply::Published { catalog, .. } => *catalog,
             Reply::Catalog(catalog) => catalog.version,
-            Reply::Claimed { .. } | Reply::Registered { .. } => return Ok(reply),
+            Reply::Claimed { .. } | Reply::Registered { .. } | Reply::NewMaster { .. } | Reply::Masters { .. } => return Ok(reply),
         };
         match tokio::time::timeout(VIEW_LAG, self.catalog_at_least(version)).await {
             Ok(_) => Ok(reply),
