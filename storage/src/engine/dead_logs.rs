@@ -3,7 +3,7 @@
 //! it any more.
 
 use crate::LogConfig;
-use crate::format::{LogBody, LogName, NO_SEGMENT, names};
+use crate::format::{LogBody, LogName, LogRecord, NO_SEGMENT, names};
 use crate::log::{LogReader, Part, RecordStream, fence_log, incarnations, log_exists, remove_log, remove_objects};
 use crate::manifest::ManifestStore;
 use crate::shared::Shared;
@@ -201,6 +201,12 @@ impl DeadLogs {
     }
 }
 
+/// Whether these records end with those that closing a tablet leaves.
+fn is_farewell(records: &[(u64, LogRecord)]) -> bool {
+    matches!(records, [.., (_, requests), (_, closed)]
+        if matches!(requests.body, LogBody::Requests(_)) && matches!(closed.body, LogBody::ClosedTablet))
+}
+
 #[async_trait::async_trait]
 impl LogSource for DeadLogs {
     async fn records(&self, need: LogNeed) -> Result<RecordStream> {
@@ -208,6 +214,12 @@ impl LogSource for DeadLogs {
         if from == NO_SEGMENT {
             // Closed with everything flushed: only remembered requests count, and a log that is gone has none.
             let Ok(reader) = self.as_it_is(log).await else { return Ok(futures::stream::empty().boxed()) };
+            // A tablet that was closed has put them at its end: a large log is not read for them.
+            if let Ok(newest) = reader.newest(part).await
+                && is_farewell(&newest)
+            {
+                return Ok(futures::stream::iter(newest.into_iter().map(Ok)).boxed());
+            }
             return Ok(reader.records(part).filter(|found| std::future::ready(found.is_ok())).boxed());
         }
         let reader = self.reader(log, part, fence).await?;

@@ -138,6 +138,21 @@ impl LogReader {
             .boxed()
     }
 
+    /// The newest records of one tablet and epoch: those of its last run, which is within one group commit or one object. Empty
+    /// if it has none.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming segment and offset, `Unavailable`.
+    pub(crate) async fn newest(&self, part: Part) -> Result<Vec<(u64, LogRecord)>> {
+        for (number, cell) in self.segments.iter().rev() {
+            let Contents { index, whole } = cell.get_or_try_init(|| self.load(*number)).await?;
+            if let Some(run) = index.runs(part).last() {
+                return self.read(Chunk { number: *number, part, span: run.clone(), runs: vec![run.clone()], whole: whole.clone() }).await;
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// The part's runs in a segment, joined to chunks.
     async fn chunks(&self, number: u64, part: Part) -> Result<Vec<Chunk>> {
         let Some(cell) = self.segments.get(&number) else { return Ok(Vec::new()) };

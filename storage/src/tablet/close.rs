@@ -17,12 +17,25 @@ impl Inner {
         self.flush().await?;
         fail::fail_point!("close-flushed", |_| Err(Error::unavailable("failpoint: close-flushed")));
         let _compacting = self.compacting.write().await;
-        if lock(&self.numbering).broken.is_none() {
-            let record = self.record(Seq::ZERO, Seq::ZERO, LogBody::ClosedTablet);
-            self.shared.log.append(EncodedRecords::one(&record)?).await.map_err(|_| Error::unavailable("the log has ended"))??;
+        if let Some(farewell) = self.farewell()? {
+            self.shared.log.append(farewell).await.map_err(|_| Error::unavailable("the log has ended"))??;
         }
         self.end(Error::not_mine(format!("tablet {} is closed here", self.id)));
         Ok(())
+    }
+
+    /// What the log keeps of a closed tablet: the requests that are remembered, so that nobody has to read all of it for them.
+    /// `None` if the log takes nothing more.
+    fn farewell(&self) -> Result<Option<EncodedRecords>> {
+        let numbering = lock(&self.numbering);
+        if numbering.broken.is_some() {
+            return Ok(None);
+        }
+        let mut records = EncodedRecords::default();
+        let remembered = numbering.requests.remembered(self.shared.config.clock.monotonic());
+        records.push(&self.record(Seq::ZERO, Seq::ZERO, LogBody::Requests(remembered)))?;
+        records.push(&self.record(Seq::ZERO, Seq::ZERO, LogBody::ClosedTablet))?;
+        Ok(Some(records))
     }
 
     /// False if it has ended already.

@@ -59,6 +59,16 @@ impl Requests {
         answer
     }
 
+    /// The answers given to requests that are still remembered, oldest first.
+    pub(super) fn remembered(&self, now: Duration) -> Vec<Remembered> {
+        let live = self.order.iter().filter(|(until, _)| *until >= now).filter_map(|(_, id)| self.answers.get(id));
+        let given = live.filter_map(|answer| match &*answer.borrow() {
+            Some(Ok(remembered)) => Some(Remembered::clone(remembered)),
+            _ => None,
+        });
+        given.collect()
+    }
+
     /// Remembers what a log remembers.
     pub(super) fn restore(&mut self, remembered: &Remembered, now: Duration) {
         let _ = self.begin(remembered.request, now).send(Some(Ok(Arc::new(remembered.clone()))));
