@@ -21,6 +21,12 @@ pub(super) struct Pending {
     task: JoinHandle<Result<Ahead>>,
 }
 
+impl Pending {
+    pub(super) fn reads(&self, number: usize) -> bool {
+        self.numbers.contains(&number)
+    }
+}
+
 impl Drop for Pending {
     fn drop(&mut self) {
         self.task.abort();
@@ -47,7 +53,7 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
     pub(super) async fn fetch_blocks(&mut self, number: usize) -> Result<()> {
         let goes_on = self.ahead_bytes > 0;
         match self.pending.take() {
-            Some(mut pending) if pending.numbers.contains(&number) => {
+            Some(mut pending) if pending.reads(number) => {
                 let read = (&mut pending.task).await.map_err(|e| Error::internal(format!("reading ahead: {e}")))??;
                 self.arrived(std::mem::take(&mut pending.numbers), read);
             }
