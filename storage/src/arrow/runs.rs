@@ -15,6 +15,7 @@ use common::Result;
 use common::ids::Seq;
 use common::schema::Table;
 use common::time::Micros;
+use futures::future::try_join_all;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::ops::{Deref, Range};
@@ -77,15 +78,23 @@ enum Next {
 #[derive(Debug)]
 pub(super) struct RunMerge<R> {
     heads: Vec<Head<R>>,
-    shape: Arc<Shape>,
-    /// All sources, if blocks may be left out for their values: those that no other source has rows among.
-    others: Option<Sources<R>>,
+    all: All<R>,
+    /// Every source was asked what comes first.
+    started: bool,
     /// Row-range deletes up to the scan's seq.
     covers: Covers,
     /// Where they come from, until they are read.
     covering: Option<Sources<R>>,
     at: Seq,
     reverse: bool,
+}
+
+/// What is the same for all sources.
+#[derive(Debug)]
+struct All<R> {
+    shape: Arc<Shape>,
+    /// All sources, if blocks may be left out for their values: those that no other source has rows among.
+    others: Option<Sources<R>>,
     fill_cache: bool,
     /// All rows are wanted, as far as one knows.
     goes_on: bool,
@@ -100,20 +109,9 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge
         let heads = sources_of(sources, scan).into_iter().map(head).collect();
         let others = (!shape.filter.columns.is_empty()).then(|| sources.clone());
         let covering = sources.have_range_deletes().then(|| sources.clone());
-        let covers = Covers::default();
-        Self {
-            heads,
-            shape,
-            others,
-            covers,
-            covering,
-            at: scan.at,
-            reverse: scan.reverse,
-            fill_cache: scan.fill_cache,
-            goes_on: plan.row_limit == usize::MAX,
-            now: plan.now,
-            metrics,
-        }
+        let goes_on = plan.row_limit == usize::MAX;
+        let all = All { shape, others, fill_cache: scan.fill_cache, goes_on, now: plan.now, metrics };
+        Self { heads, all, started: false, covers: Covers::default(), covering, at: scan.at, reverse: scan.reverse }
     }
 
     /// The next run; `None` at the end. A run of rows stays the next one until it is [taken](Self::take_rows).
@@ -158,43 +156,25 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge
         if let Some(sources) = self.covering.take() {
             self.covers = Covers::new(sources.range_deletes(self.at).await?);
         }
-        let mut at = 0;
-        while at < self.heads.len() {
-            if matches!(self.heads[at].next, Next::Unknown) {
-                self.bind(at).await?;
-                if !self.heads[at].settle(&self.shape, &self.covers, self.fill_cache).await? {
-                    self.heads.swap_remove(at);
-                    continue;
-                }
-            }
-            at += 1;
-        }
-        Ok(())
-    }
-
-    /// Finds the needed columns in an SSTable's dictionary, once.
-    async fn bind(&mut self, at: usize) -> Result<()> {
-        let head = &mut self.heads[at];
-        if head.binding.is_some() {
+        let all = &self.all;
+        let covers = &self.covers;
+        if !self.started {
+            // Each has something to read first: none waits for the others.
+            self.started = true;
+            let rest: Vec<bool> = try_join_all(self.heads.iter_mut().map(|head| head.start(all, covers))).await?;
+            let mut rest = rest.into_iter();
+            self.heads.retain(|_| rest.next().unwrap_or(false));
             return Ok(());
         }
-        let Some(reader) = head.source.sstable() else { return Ok(()) };
-        let reader = reader.clone();
-        let (shape, meta) = (&self.shape, reader.meta().await?);
-        let table = shape.projection.table();
-        let binding = Arc::new(Binding::new(&shape.needs, &shape.window.wanted, meta, table, self.now));
-        let skip = self.others.as_ref().map(|sources| Others::of(sources, reader.entry(), times_are_of_keys(table)));
-        if let Some(others) = skip {
-            let (shape, binding, metrics) = (shape.clone(), binding.clone(), self.metrics.clone());
-            head.source.set_skip(Arc::new(move |entry, next_key| {
-                let skip = !may_pass(&shape, &binding, entry) && others.are_apart(entry, next_key);
-                metrics.blocks_skipped.add(u64::from(skip));
-                skip
-            }));
+        let mut at = 0;
+        while at < self.heads.len() {
+            let head = &mut self.heads[at];
+            if matches!(head.next, Next::Unknown) && !head.settle(all, covers).await? {
+                self.heads.swap_remove(at);
+            } else {
+                at += 1;
+            }
         }
-        let read_ahead = read_ahead(reader.clone(), &self.shape, &binding, self.fill_cache);
-        head.source.set_prefetch(read_ahead, self.goes_on);
-        head.binding = Some(binding);
         Ok(())
     }
 
@@ -243,8 +223,30 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge
 }
 
 impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> Head<R> {
+    /// Finds the needed columns in an SSTable's dictionary, and what comes first; false if there is nothing.
+    async fn start(&mut self, all: &All<R>, covers: &Covers) -> Result<bool> {
+        if let Some(reader) = self.source.sstable() {
+            let reader = reader.clone();
+            let (shape, meta) = (&all.shape, reader.meta().await?);
+            let table = shape.projection.table();
+            let binding = Arc::new(Binding::new(&shape.needs, &shape.window.wanted, meta, table, all.now));
+            let skip = all.others.as_ref().map(|sources| Others::of(sources, reader.entry(), times_are_of_keys(table)));
+            if let Some(others) = skip {
+                let (shape, binding, metrics) = (shape.clone(), binding.clone(), all.metrics.clone());
+                self.source.set_skip(Arc::new(move |entry, next_key| {
+                    let skip = !may_pass(&shape, &binding, entry) && others.are_apart(entry, next_key);
+                    metrics.blocks_skipped.add(u64::from(skip));
+                    skip
+                }));
+            }
+            self.source.set_prefetch(read_ahead(reader.clone(), shape, &binding, all.fill_cache), all.goes_on);
+            self.binding = Some(binding);
+        }
+        self.settle(all, covers).await
+    }
+
     /// Finds out what comes next; false at the end.
-    async fn settle(&mut self, shape: &Arc<Shape>, covers: &Covers, fill_cache: bool) -> Result<bool> {
+    async fn settle(&mut self, all: &All<R>, covers: &Covers) -> Result<bool> {
         let Some(window) = self.source.window().await? else {
             let row = self.source.next().await?;
             return Ok(row.map(|row| self.next = Next::Row(row)).is_some());
@@ -252,8 +254,8 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> Head<R> 
         if !self.at.as_ref().is_some_and(|at| Arc::ptr_eq(&at.state.block, &window.block)) {
             let (Some(reader), Some(binding)) = (self.source.sstable(), &self.binding) else { return Ok(false) };
             let ahead = Arc::new(self.source.pages_of(&window.block));
-            let wide = Wide { reader: reader.clone(), fill_cache, ahead };
-            let state = BlockState::new(shape.clone(), window.block, binding.clone(), (&window.bounds, covers), &wide).await?;
+            let wide = Wide { reader: reader.clone(), fill_cache: all.fill_cache, ahead };
+            let state = BlockState::new(all.shape.clone(), window.block, binding.clone(), (&window.bounds, covers), &wide).await?;
             self.at = Some(At { state: Arc::new(state), wide });
         }
         self.next = Next::Rows(window.rows);

@@ -35,7 +35,11 @@ impl Drop for Pending {
 
 /// Bytes that a scan of much begins with.
 const FIRST_AHEAD: u64 = 256 << 10;
-/// Bytes that a scan reads ahead at most, of blocks and of wide pages each.
+/// Bytes of blocks that are read and decoded at once at most.
+const MAX_WINDOW: u64 = 1 << 20;
+/// How many such windows are on their way at most: they are read and decoded beside each other.
+const MAX_PENDING: usize = 3;
+/// Bytes of wide pages that a scan reads ahead at most.
 const MAX_AHEAD: u64 = 4 << 20;
 /// Wide pages kept at most that were read ahead and not used.
 const MAX_PAGES: usize = 1024;
@@ -51,20 +55,40 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
 
     /// Reads a block, and as many after it in the scan's order as the scan seems to need. Its index partition is at hand.
     pub(super) async fn fetch_blocks(&mut self, number: usize) -> Result<()> {
+        while self.pending.front().is_some_and(|pending| !pending.reads(number)) {
+            self.pending.pop_front();
+        }
         let goes_on = self.ahead_bytes > 0;
-        match self.pending.take() {
-            Some(mut pending) if pending.reads(number) => {
+        if goes_on && self.pending.is_empty() {
+            self.start(number)?;
+        }
+        match self.pending.pop_front() {
+            Some(mut pending) => {
+                self.read_on(pending.numbers.last().copied()).await?;
                 let read = (&mut pending.task).await.map_err(|e| Error::internal(format!("reading ahead: {e}")))??;
                 self.arrived(std::mem::take(&mut pending.numbers), read);
             }
-            _ => {
+            None => {
                 let (numbers, entries) = self.next_blocks(number)?;
                 let entries: Vec<&IndexEntry> = entries.iter().collect();
                 let blocks = self.reader.load_blocks(&entries, self.scan.fill_cache).await?;
+                let last = numbers.last().copied();
                 self.arrived(numbers, Ahead { blocks, pages: Vec::new() });
+                if goes_on {
+                    self.read_on(last).await?;
+                }
             }
         }
-        if goes_on { self.read_on().await } else { Ok(()) }
+        Ok(())
+    }
+
+    /// Starts reading a block and those behind it, beside the scan.
+    fn start(&mut self, number: usize) -> Result<()> {
+        if let Some(prefetch) = self.prefetch.clone() {
+            let (numbers, entries) = self.next_blocks(number)?;
+            self.pending.push_back(Pending { numbers, task: prefetch(entries) });
+        }
+        Ok(())
     }
 
     /// Takes blocks in the order of the object.
@@ -90,34 +114,47 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
         Ok((wanted.into_iter().map(|at| n * PARTITION_ENTRIES + at).collect(), entries))
     }
 
-    /// Starts reading what lies behind the blocks at hand.
-    async fn read_on(&mut self) -> Result<()> {
-        let (Some(prefetch), Some(meta), Some((last, _))) = (self.prefetch.clone(), self.meta.clone(), self.ahead.back()) else {
+    /// Starts reading what lies behind what is read or on its way, whose last block is `last`.
+    async fn read_on(&mut self, mut last: Option<usize>) -> Result<()> {
+        if self.prefetch.is_none() {
             return Ok(());
-        };
-        let mut next = if self.scan.reverse { last.checked_sub(1) } else { Some(last + 1) };
-        let number = loop {
-            let Some(number) = next.filter(|n| *n < meta.blocks(self.section)) else { return Ok(()) };
+        }
+        while self.pending.len() < MAX_PENDING {
+            let behind = self.pending.back().and_then(|pending| pending.numbers.last().copied()).or(last.take());
+            let Some(behind) = behind else { return Ok(()) };
+            match self.behind(behind).await? {
+                Some(number) => self.start(number)?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next block that is wanted behind this one; `None` if there is none.
+    async fn behind(&mut self, number: usize) -> Result<Option<usize>> {
+        let Some(meta) = self.meta.clone() else { return Ok(None) };
+        let reverse = self.scan.reverse;
+        let after = |number: usize| if reverse { number.checked_sub(1) } else { Some(number + 1) };
+        let mut next = after(number);
+        loop {
+            let Some(number) = next.filter(|n| *n < meta.blocks(self.section)) else { return Ok(None) };
             let n = number / PARTITION_ENTRIES;
             if !self.partitions.iter().any(|(held, _)| *held == n) {
                 if self.outside_top(n, meta.top(self.section)) {
-                    return Ok(());
+                    return Ok(None);
                 }
                 self.fetch_index(Need::Partition(self.section, n)).await?;
             }
-            let Some((_, partition)) = self.partitions.iter().find(|(held, _)| *held == n).cloned() else { return Ok(()) };
+            let Some((_, partition)) = self.partitions.iter().find(|(held, _)| *held == n).cloned() else { return Ok(None) };
             let at = number % PARTITION_ENTRIES;
             if at >= partition.len() || self.outside(at, &partition) {
-                return Ok(());
+                return Ok(None);
             }
             if !self.skips(&partition[at], partition.get(at + 1).map(|next| next.first_key.as_ref())) {
-                break number;
+                return Ok(Some(number));
             }
-            next = if self.scan.reverse { number.checked_sub(1) } else { Some(number + 1) };
-        };
-        let (numbers, entries) = self.next_blocks(number)?;
-        self.pending = Some(Pending { numbers, task: prefetch(entries) });
-        Ok(())
+            next = after(number);
+        }
     }
 
     /// Whether all blocks of a partition of the index lie behind the range, by its first key and the next one's.
@@ -155,7 +192,7 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
                 wanted.push(at);
             }
         }
-        self.ahead_bytes = (bytes * 2).max(self.ahead_bytes).min(MAX_AHEAD);
+        self.ahead_bytes = (bytes * 2).max(self.ahead_bytes).min(MAX_WINDOW);
         wanted
     }
 

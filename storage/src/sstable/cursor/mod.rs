@@ -66,7 +66,8 @@ pub(crate) struct BlockCursor<R> {
     ahead_bytes: u64,
     /// How blocks are read beside the scan, if they are.
     prefetch: Option<Prefetch>,
-    pending: Option<Pending>,
+    /// What is on its way, in the scan's order.
+    pending: VecDeque<Pending>,
     scratch: Scratch,
     /// Cells of the last row: the next is likely to have as many.
     last_cells: usize,
@@ -122,7 +123,7 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
             pages_ahead: false,
             ahead_bytes: 0,
             prefetch: None,
-            pending: None,
+            pending: VecDeque::new(),
             scratch: Scratch::for_scan(),
             last_cells: 0,
         }

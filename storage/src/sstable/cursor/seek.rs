@@ -226,7 +226,7 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
                 let meta = self.meta()?;
                 let entry = self.entry(&meta, number)?;
                 // The cache may have it already; but what follows it is read on from there.
-                if self.pending.as_ref().is_some_and(|pending| pending.reads(number)) {
+                if self.pending.iter().any(|pending| pending.reads(number)) {
                     return Err(Stop::Need(Need::Block(number, Box::new(entry.clone()))));
                 }
                 self.reader.block_now(&entry).ok_or_else(|| Stop::Need(Need::Block(number, Box::new(entry.clone()))))?

@@ -66,19 +66,29 @@ impl Reader {
                 }
             }
         }
-        let read = try_join_all(joined.iter().map(|(range, _)| self.get(range.clone()))).await?;
-        let mut out = Vec::with_capacity(ranges.len());
-        for ((joined, count), bytes) in joined.iter().zip(&read) {
-            for range in &ranges[out.len()..out.len() + count] {
-                let (from, to) = ((range.start - joined.start) as usize, (range.end - joined.start) as usize);
-                if to > bytes.len() || from > to {
-                    return Err(self.damaged(range.start, "the object is cut short"));
-                }
-                // What is kept must not keep its neighbours.
-                out.push(if *count == 1 { bytes.slice(from..to) } else { Bytes::copy_from_slice(&bytes[from..to]) });
-            }
+        let mut rest = ranges;
+        let groups = joined.iter().map(|(_, count)| rest.split_off(..*count).unwrap_or_default());
+        let read = try_join_all(groups.map(|group| self.get_group(group))).await?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    /// Reads ranges that lie near each other. None of what is given out keeps the others' memory: it may stay in a cache.
+    async fn get_group(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let read = match ranges {
+            [one] => vec![self.get(one.clone()).await?],
+            _ => self.get_ranges(ranges).await?,
+        };
+        if let Some((range, _)) = ranges.iter().zip(&read).find(|(range, bytes)| bytes.len() as u64 != range.end - range.start) {
+            return Err(self.damaged(range.start, "the object is cut short"));
         }
-        Ok(out)
+        let own = |bytes: Bytes| if ranges.len() == 1 || bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) };
+        Ok(read.into_iter().map(own).collect())
+    }
+
+    async fn get_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let read = self.context.store.get_ranges(&self.object.path, ranges).await.map_err(|e| failed("read", &self.object.path, &e))?;
+        self.context.metrics.sstable_bytes_read.add(read.iter().map(|bytes| bytes.len() as u64).sum());
+        Ok(read)
     }
 
     /// Reads and decodes rising ranges, from the disk cache what it has of them. `fill`: what was not there stays there.
