@@ -61,8 +61,11 @@ fn unset(rows: usize) -> BooleanBufferBuilder {
 
 /// The rows with cells that are not shown, though they are the newest here.
 fn by_version(block: &ColumnarBlock, binding: &Binding, window: &Window) -> Result<BooleanBufferBuilder> {
-    let (timestamps, seqs) = (block.timestamps(), block.seqs());
-    let hidden = BooleanBuffer::collect_bool(block.rows(), |row| !window.shows(timestamps[row], seqs[row], binding.fresh_from));
+    let versions = block.versions()?;
+    let hidden = BooleanBuffer::collect_bool(block.rows(), |row| {
+        let (timestamp, seq) = versions.of(row);
+        !window.shows(timestamp, seq, binding.fresh_from)
+    });
     let mut out = BooleanBufferBuilder::new(block.rows());
     out.append_buffer(&hidden);
     for slot in block.columns() {
@@ -123,7 +126,7 @@ impl OverflowJudge<'_> {
                         Standing::Nothing => plain,
                         Standing::Wide => false,
                         // An older version decides nothing where the newer one is shown.
-                        Standing::Page(page) => plain && is_older(block, page, row, cell),
+                        Standing::Page(page) => plain && is_older(block, page, row, cell)?,
                     }
                 }
             };
@@ -150,7 +153,10 @@ impl OverflowJudge<'_> {
 }
 
 /// Whether a row's cell in a page is newer than this one of its overflow.
-fn is_older(block: &ColumnarBlock, page: &ColumnPage, row: usize, cell: &OverflowCell) -> bool {
-    let here = page.exception(row).unwrap_or((block.timestamps()[row], block.seqs()[row]));
-    page.is_present(row) && here > (cell.timestamp, cell.seq)
+fn is_older(block: &ColumnarBlock, page: &ColumnPage, row: usize, cell: &OverflowCell) -> Result<bool> {
+    let here = match page.exception(row) {
+        Some(here) => here,
+        None => block.versions()?.of(row),
+    };
+    Ok(page.is_present(row) && here > (cell.timestamp, cell.seq))
 }

@@ -74,7 +74,7 @@ where
     W: Fn(u32, &ColumnStats) -> bool,
     S: Fn(&ColumnStats, Micros) -> bool,
 {
-    let own = (block.timestamps()[of], block.seqs()[of]);
+    let own = block.versions()?.of(of);
     for (at, slot) in block.columns().iter().enumerate() {
         let column = dictionary.column(slot.info.place).ok_or_else(|| block.damaged(Damaged("a column is not in the dictionary")))?;
         if !(shown.wants)(slot.info.place, column) {

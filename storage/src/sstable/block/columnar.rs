@@ -1,4 +1,4 @@
-//! A columnar block in memory: keys, a timestamp and a seq a row, and columns that are decoded when first asked for.
+//! A columnar block in memory: keys, a timestamp and a seq a row, and columns; all but the keys are decoded when first asked for.
 
 use super::super::object::Object;
 use super::super::page::{PageHead, RawPage};
@@ -25,8 +25,7 @@ pub(crate) struct ColumnarBlock {
     pub(super) keys: Keys,
     /// Made when a single row is first looked for; `None` if there are too many rows.
     pub(super) points: OnceLock<Option<Points>>,
-    pub(super) timestamps: ScalarBuffer<i64>,
-    pub(super) seqs: ScalarBuffer<u64>,
+    pub(super) versions: VersionsSlot,
     /// In the order of family and qualifier.
     pub(super) columns: Vec<ColumnSlot>,
     pub(super) overflow: Option<OverflowSlot>,
@@ -78,6 +77,27 @@ pub(crate) struct WidePage {
     /// In the object.
     pub(crate) offset: u64,
     pub(in crate::sstable) head: PageHead,
+}
+
+/// Where the versions of a block's rows lie.
+#[derive(Debug)]
+pub(super) struct VersionsSlot {
+    pub(super) timestamps: RawPage,
+    pub(super) seqs: RawPage,
+    pub(super) decoded: OnceLock<Versions>,
+}
+
+/// A timestamp and a seq a row: those of most of its cells.
+#[derive(Clone, Debug)]
+pub(crate) struct Versions {
+    pub(crate) timestamps: ScalarBuffer<i64>,
+    pub(crate) seqs: ScalarBuffer<u64>,
+}
+
+impl Versions {
+    pub(crate) fn of(&self, row: usize) -> (i64, u64) {
+        (self.timestamps[row], self.seqs[row])
+    }
 }
 
 #[derive(Debug)]
@@ -170,7 +190,7 @@ pub(crate) enum OverflowColumn {
 
 impl ColumnarBlock {
     pub(crate) fn rows(&self) -> usize {
-        self.timestamps.len()
+        self.keys.len()
     }
 
     /// The place of the first row among all rows of the SSTable.
@@ -199,14 +219,17 @@ impl ColumnarBlock {
         }
     }
 
-    /// Of most cells of each row.
-    pub(crate) fn timestamps(&self) -> &ScalarBuffer<i64> {
-        &self.timestamps
-    }
-
-    /// Of most cells of each row.
-    pub(crate) fn seqs(&self) -> &ScalarBuffer<u64> {
-        &self.seqs
+    /// What most cells of each row have in common. A scan of rows that need no judging does not ask for it.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn versions(&self) -> Result<&Versions> {
+        let slot = &self.versions;
+        if let Some(versions) = slot.decoded.get() {
+            return Ok(versions);
+        }
+        let versions = slot.decode(self.rows()).map_err(|d| self.damaged(d))?;
+        Ok(slot.decoded.get_or_init(|| versions))
     }
 
     /// The block's columns in the order of family and qualifier; others are absent or in the overflow only.
@@ -253,7 +276,7 @@ impl ColumnarBlock {
         if let Some(overflow) = slot.decoded.get() {
             return Ok(Some(overflow));
         }
-        let overflow = overflow::decode(&slot.raw, &self.timestamps, &self.seqs).map_err(|d| self.damaged(d))?;
+        let overflow = overflow::decode(&slot.raw, self.versions()?).map_err(|d| self.damaged(d))?;
         Ok(Some(slot.decoded.get_or_init(|| overflow)))
     }
 
@@ -276,7 +299,8 @@ impl ColumnarBlock {
             Pages::Narrow { raw, .. } => Some(raw),
             Pages::Wide(_) => None,
         });
-        let mut all = narrow.chain(self.overflow.iter().map(|slot| &slot.raw));
+        let versions = [&self.versions.timestamps, &self.versions.seqs];
+        let mut all = versions.into_iter().chain(narrow).chain(self.overflow.iter().map(|slot| &slot.raw));
         all.try_for_each(|raw| raw.head.verify(&raw.stored)).map_err(|d| self.damaged(d))
     }
 

@@ -14,7 +14,7 @@ use super::super::encode::{decode_ints, decode_keys};
 use super::super::layout::MAX_BLOCK_ROWS;
 use super::super::page::{PageHead, RawPage};
 use super::Object;
-use super::columnar::{ColumnInfo, ColumnSlot, ColumnarBlock, Keys, OverflowSlot, Pages, WidePage};
+use super::columnar::{ColumnInfo, ColumnSlot, ColumnarBlock, Keys, OverflowSlot, Pages, Versions, VersionsSlot, WidePage};
 use super::points::BYTES_A_ROW as POINT_BYTES;
 use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::OffsetBuffer;
@@ -95,7 +95,7 @@ fn checksum(header: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&header[..4]), &header[HEADER_BYTES..])
 }
 
-/// Reads a block; its columns and overflow are decoded when asked for.
+/// Reads a block; all but its keys is decoded when asked for.
 pub(in crate::sstable) fn parse(object: &Arc<Object>, offset: u64, bytes: &Bytes) -> Result<ColumnarBlock> {
     let u32_at = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let length = u32_at(0).ok_or(Damaged("a block is cut short"))? as usize;
@@ -137,8 +137,6 @@ impl Parser<'_> {
             return Err(Damaged("the pages of a block are not all of it"));
         }
         let keys = read_keys(&keys, rows)?;
-        let timestamps = read_ints(&timestamps, rows)?;
-        let seqs: Vec<u64> = read_ints(&seqs, rows)?.into_iter().map(|seq| seq as u64).collect();
         let weight = self.weight + (rows * (20 + POINT_BYTES) + keys.data.len() + 256 + columns.len() * 96) as u64;
         Ok(ColumnarBlock {
             object: object.clone(),
@@ -146,8 +144,7 @@ impl Parser<'_> {
             first_ordinal,
             keys,
             points: OnceLock::new(),
-            timestamps: timestamps.into(),
-            seqs: seqs.into(),
+            versions: VersionsSlot { timestamps, seqs, decoded: OnceLock::new() },
             columns,
             overflow,
             weight,
@@ -199,6 +196,14 @@ fn read_keys(page: &RawPage, rows: usize) -> Result<Keys> {
     let mut input = Input::new(&data, 0, data.len());
     let (offsets, data) = decode_keys(&mut input, rows)?;
     Ok(Keys { offsets: OffsetBuffer::new(offsets.into()), data })
+}
+
+impl VersionsSlot {
+    pub(super) fn decode(&self, rows: usize) -> Result<Versions> {
+        let timestamps = read_ints(&self.timestamps, rows)?;
+        let seqs: Vec<u64> = read_ints(&self.seqs, rows)?.into_iter().map(|seq| seq as u64).collect();
+        Ok(Versions { timestamps: timestamps.into(), seqs: seqs.into() })
+    }
 }
 
 fn read_ints(page: &RawPage, rows: usize) -> Result<Vec<i64>> {

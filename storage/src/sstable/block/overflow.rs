@@ -10,7 +10,7 @@
 //! Column and kind: bits 0 and 1 the kind of the cell; bit 2: 0 the rest is a place in the dictionary, 1 a name's place.
 
 use super::super::page::RawPage;
-use super::columnar::{Overflow, OverflowCell, OverflowColumn};
+use super::columnar::{Overflow, OverflowCell, OverflowColumn, Versions};
 use crate::codec::{Damaged, Input, Result, put_bytes, put_i64, put_u64};
 use crate::format::CellKind;
 use common::ids::FamilyId;
@@ -45,17 +45,17 @@ pub(super) fn encode(overflow: &Overflow, data: &[u8], timestamps: &[i64], seqs:
     overflow.cells.iter().for_each(|c| out.extend_from_slice(&data[c.value.0 as usize..c.value.1 as usize]));
 }
 
-/// Decodes the page of a block with these timestamps and seqs.
-pub(super) fn decode(raw: &RawPage, timestamps: &[i64], seqs: &[u64]) -> Result<Overflow> {
+/// Decodes the page of a block whose rows have these versions.
+pub(super) fn decode(raw: &RawPage, versions: &Versions) -> Result<Overflow> {
     let data = raw.open()?;
     let mut input = Input::new(&data, 0, data.len());
     let names = read_names(&mut input)?;
-    let (rows, ends) = read_rows(&mut input, timestamps.len())?;
+    let (rows, ends) = read_rows(&mut input, versions.timestamps.len())?;
     let count = ends.last().copied().unwrap_or(0) as usize;
     let mut cells = Vec::with_capacity(count.min(input.left()));
     let (mut end, mut from) = (0u32, 0);
     for (row, to) in rows.iter().zip(&ends) {
-        let of_row = (timestamps[*row as usize], seqs[*row as usize]);
+        let of_row = versions.of(*row as usize);
         for _ in from..*to {
             cells.push(read_cell(&mut input, of_row, names.len(), &mut end)?);
         }

@@ -125,7 +125,7 @@ pub(in crate::sstable) fn read_row(
 ) -> common::Result<()> {
     let overflow = block.overflow()?;
     let mut spilled = Spilled { overflow, cells: overflow.map_or(&[], |o| o.of_row(row)), dictionary, wanted };
-    let own = (block.timestamps()[row], block.seqs()[row]);
+    let own = block.versions()?.of(row);
     for (at, slot) in block.columns().iter().enumerate() {
         let place = slot.info.place;
         let column = dictionary.column(place).ok_or_else(|| block.damaged(Damaged("a column is not in the dictionary")))?;
