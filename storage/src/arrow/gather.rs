@@ -7,7 +7,7 @@ use arrow_array::types::{
     ArrowPrimitiveType, BinaryType, ByteArrayType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType, Utf8Type,
 };
 use arrow_array::{Array, ArrayRef, BooleanArray, GenericByteArray, PrimitiveArray, UInt32Array, new_null_array};
-use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, TimeUnit};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
@@ -124,6 +124,13 @@ fn texts<T: ByteArrayType<Offset = i32>>(pieces: &[Piece<'_>], rows: usize) -> R
     for piece in pieces {
         bytes += bytes_of::<T>(piece)?;
     }
+    if pieces.iter().any(|piece| matches!(piece.column.form, Form::Dict { .. })) {
+        let mut out = Texts::with_capacity(rows, bytes);
+        for piece in pieces {
+            out.push::<T>(piece)?;
+        }
+        return out.finish::<T>(nulls(pieces, rows));
+    }
     let mut out = GenericByteBuilder::<T>::with_capacity(rows, bytes);
     for piece in pieces {
         match &piece.column.form {
@@ -131,10 +138,8 @@ fn texts<T: ByteArrayType<Offset = i32>>(pieces: &[Piece<'_>], rows: usize) -> R
                 let array = array.as_bytes_opt::<T>().ok_or_else(other_type)?;
                 out.append_array(&array.slice(piece.rows.start, piece.rows.len())).map_err(|e| internal(&e))?;
             }
-            Form::Dict { entries, codes } => {
-                expand(entries.as_bytes_opt::<T>().ok_or_else(other_type)?, codes, &piece.rows, &mut out);
-            }
             Form::Absent => out.append_nulls(piece.rows.len()),
+            Form::Dict { .. } => return Err(other_type()),
         }
     }
     Ok(Arc::new(out.finish()))
@@ -155,18 +160,71 @@ fn bytes_of<T: ByteArrayType<Offset = i32>>(piece: &Piece<'_>) -> Result<usize> 
     })
 }
 
-fn expand<T: ByteArrayType>(entries: &GenericByteArray<T>, codes: &UInt32Array, rows: &Range<usize>, out: &mut GenericByteBuilder<T>) {
-    let of_rows = &codes.values()[rows.clone()];
-    match codes.nulls() {
-        None => of_rows.iter().for_each(|code| out.append_value(entries.value(*code as usize))),
-        Some(nulls) => {
-            for (code, row) in of_rows.iter().zip(rows.clone()) {
-                if nulls.is_valid(row) {
-                    out.append_value(entries.value(*code as usize));
-                } else {
-                    out.append_null();
-                }
+/// Bytes of an entry that are copied at once: copies of a known length need no call.
+const CHUNK: usize = 16;
+
+/// Texts of dictionaries, which are mostly short, and others among them.
+struct Texts {
+    offsets: Vec<i32>,
+    data: Vec<u8>,
+}
+
+impl Texts {
+    fn with_capacity(rows: usize, bytes: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Self { offsets, data: Vec::with_capacity(bytes + CHUNK) }
+    }
+
+    fn push<T: ByteArrayType<Offset = i32>>(&mut self, piece: &Piece<'_>) -> Result<()> {
+        match &piece.column.form {
+            Form::Plain(array) => {
+                let array = array.as_bytes_opt::<T>().ok_or_else(other_type)?;
+                let offsets = &array.value_offsets()[piece.rows.start..=piece.rows.end];
+                let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+                let shift = self.end()?.wrapping_sub(first);
+                self.data.extend_from_slice(&array.value_data()[first as usize..last as usize]);
+                self.offsets.extend(offsets[1..].iter().map(|end| end.wrapping_add(shift)));
+            }
+            Form::Dict { entries, codes } => {
+                self.end()?;
+                self.expand(entries.as_bytes_opt::<T>().ok_or_else(other_type)?, codes, &piece.rows);
+            }
+            Form::Absent => {
+                let end = self.end()?;
+                self.offsets.resize(self.offsets.len() + piece.rows.len(), end);
             }
         }
+        self.end().map(drop)
+    }
+
+    /// Where the next text begins.
+    fn end(&self) -> Result<i32> {
+        i32::try_from(self.data.len()).map_err(|_| Error::internal("texts of a batch are above 2 GiB"))
+    }
+
+    fn expand<T: ByteArrayType<Offset = i32>>(&mut self, entries: &GenericByteArray<T>, codes: &UInt32Array, rows: &Range<usize>) {
+        let (places, all) = (entries.value_offsets(), entries.value_data());
+        let (data, nulls) = (&mut self.data, codes.nulls());
+        let of_rows = codes.values()[rows.clone()].iter().zip(rows.clone());
+        self.offsets.extend(of_rows.map(|(code, row)| {
+            if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+                let (from, to) = (places[*code as usize] as usize, places[*code as usize + 1] as usize);
+                let length = to - from;
+                match all[from..].first_chunk::<CHUNK>() {
+                    Some(chunk) if length <= CHUNK => {
+                        data.extend_from_slice(chunk);
+                        data.truncate(data.len() - CHUNK + length);
+                    }
+                    _ => data.extend_from_slice(&all[from..to]),
+                }
+            }
+            data.len() as i32
+        }));
+    }
+
+    fn finish<T: ByteArrayType<Offset = i32>>(self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+        let offsets = OffsetBuffer::new(self.offsets.into());
+        Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, self.data.into(), nulls).map_err(|e| internal(&e))?))
     }
 }

@@ -45,16 +45,25 @@ pub(in crate::sstable) fn decode_keys(input: &mut Input<'_>, count: usize) -> Re
     };
     let shared = decode_ints(input, count)?;
     let own = decode_ints(input, count)?;
-    let mut keys =
-        Keys { offsets: Vec::with_capacity(count + 1), data: Vec::with_capacity(total.min(input.left().saturating_mul(64))), total };
+    let mut keys = Keys {
+        offsets: Vec::with_capacity(count + 1),
+        data: Vec::with_capacity(total.min(input.left().saturating_mul(64)) + CHUNK),
+        total,
+    };
     keys.offsets.push(0);
     let mut before = 0;
     for (shared, own) in shared.into_iter().zip(own) {
         let own = usize::try_from(own).map_err(|_| Damaged("a key of negative length"))?;
-        before = keys.push(before, shared, input.take(own)?)?;
+        let more = &input.bytes[input.at..input.end];
+        input.take(own)?;
+        before = keys.push(before, shared, own, more)?;
     }
     if keys.data.len() == total { Ok((keys.offsets, keys.data.into())) } else { Err(Damaged("fewer bytes of keys than promised")) }
 }
+
+/// Bytes that are copied at once, whether all of them are wanted or not: what is shared and what is not are short, and copies of a
+/// known length need no call.
+const CHUNK: usize = 16;
 
 struct Keys {
     offsets: Vec<i32>,
@@ -63,19 +72,44 @@ struct Keys {
 }
 
 impl Keys {
-    /// Adds a key that shares its first bytes with the one that begins at `before`; where it begins.
-    fn push(&mut self, before: usize, shared: i64, own: &[u8]) -> Result<usize> {
+    /// Adds a key that shares its first bytes with the one that begins at `before`, and goes on with the first `own` of `more`;
+    /// where it begins.
+    fn push(&mut self, before: usize, shared: i64, own: usize, more: &[u8]) -> Result<usize> {
         let start = self.data.len();
         let shared = match usize::try_from(shared) {
             Ok(shared) if shared <= start - before => shared,
             _ => return Err(Damaged("a key shares more than the key before has")),
         };
-        if shared + own.len() > self.total - start {
+        if shared + own > self.total - start {
             return Err(Damaged("more bytes of keys than promised"));
         }
-        self.data.extend_from_within(before..before + shared);
-        self.data.extend_from_slice(own);
+        self.repeat(before, shared);
+        self.append(&more[..own], more);
         self.offsets.push(self.data.len() as i32);
         Ok(start)
+    }
+
+    /// Appends bytes that are there already.
+    fn repeat(&mut self, from: usize, len: usize) {
+        let end = self.data.len() + len;
+        for at in (from..from + len).step_by(CHUNK) {
+            match self.data.get(at..).and_then(<[u8]>::first_chunk::<CHUNK>).copied() {
+                Some(chunk) => self.data.extend_from_slice(&chunk),
+                None => return self.data.extend_from_within(at..from + len),
+            }
+        }
+        self.data.truncate(end);
+    }
+
+    /// Appends bytes, behind which `more` goes on.
+    fn append(&mut self, own: &[u8], more: &[u8]) {
+        let end = self.data.len() + own.len();
+        for at in (0..own.len()).step_by(CHUNK) {
+            match more[at..].first_chunk::<CHUNK>() {
+                Some(chunk) => self.data.extend_from_slice(chunk),
+                None => return self.data.extend_from_slice(&own[at..]),
+            }
+        }
+        self.data.truncate(end);
     }
 }
