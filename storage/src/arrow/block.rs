@@ -26,7 +26,7 @@ use std::sync::{Arc, OnceLock};
 pub(super) struct Shape {
     pub(super) projection: Arc<Projection>,
     pub(super) filter: Filter,
-    pub(super) needs: Needs,
+    pub(super) needs: Arc<Needs>,
     pub(super) window: Window,
 }
 

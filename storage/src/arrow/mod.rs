@@ -31,13 +31,15 @@ mod others;
 mod page;
 mod plan;
 mod projection;
+mod projections;
 mod runs;
 mod scan;
 mod spec;
 mod value;
 
 pub use builder::BatchBuilder;
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Known, Plan};
 pub use projection::Projection;
+pub(crate) use projections::Projections;
 pub(crate) use scan::scan;
 pub use spec::{Comparison, Predicate, ScanSpec, Test};

@@ -4,11 +4,11 @@ use super::block::Shape;
 use super::clean::Window;
 use super::filter::Filter;
 use super::needs::Needs;
-use super::projection::Projection;
+use super::projections::Projections;
 use super::spec::{Comparison, ScanSpec, Test};
 use crate::event_time::EventTimes;
 use crate::raw::{Scan, normalize};
-use crate::read::View;
+use crate::read::{Rules, View};
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
@@ -32,13 +32,25 @@ pub(crate) struct Plan {
     pub(super) row_limit: usize,
 }
 
+/// What is known of the table that is scanned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) table: &'a Arc<Table>,
+    /// Its GC rules.
+    pub(crate) rules: &'a Rules,
+    /// Of this table.
+    pub(crate) projections: &'a Projections,
+}
+
 impl Plan {
-    /// Binds `spec` to the part of `table` in `range`, as of `at`; ages are as of `now`.
+    /// Binds `spec` to the part of `known`'s table in `range`, as of `at`; ages are as of `now`.
     ///
     /// # Errors
     /// `InvalidArgument` for columns that the table does not have, and conditions that do not fit theirs.
-    pub(crate) fn new(table: Arc<Table>, spec: &ScanSpec, range: &KeyRange, at: Seq, now: Micros) -> Result<Self> {
-        let projection = Arc::new(Projection::new(table.clone(), &spec.columns)?);
+    pub(crate) fn new(known: Known<'_>, spec: &ScanSpec, range: &KeyRange, at: Seq, now: Micros) -> Result<Self> {
+        let table = known.table.clone();
+        let bound = known.projections.of(&table, &spec.columns)?;
+        let projection = bound.projection.clone();
         let mut filter = Filter::new(&table, &spec.predicates)?;
         let columns = filter.with_columns(projection.columns());
         let data = range.intersect(&table.key_schema().data_range());
@@ -58,9 +70,9 @@ impl Plan {
             event_times,
             ..Scan::all(ranges, at)
         };
-        let needs = Needs::new(&projection, &filter);
+        let needs = if filter.columns.is_empty() { bound.needs.clone() } else { Arc::new(Needs::new(&projection, &filter)) };
         Ok(Self {
-            view: View::new(crate::read::rules(&table), &shown, now),
+            view: View::new(known.rules.clone(), &shown, now),
             scan: Arc::new(scan),
             now,
             ordered: spec.ordered,

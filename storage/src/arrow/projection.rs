@@ -116,6 +116,12 @@ impl Projection {
         &self.schema
     }
 
+    /// Whether these are its columns, in this order.
+    pub(super) fn shows(&self, names: &[String]) -> bool {
+        let fields = self.schema.fields();
+        fields.len() == names.len() && fields.iter().zip(names).all(|(field, name)| field.name() == name)
+    }
+
     /// The table it reads.
     #[must_use]
     pub fn table(&self) -> &Arc<Table> {

@@ -9,6 +9,7 @@ use super::queue::Queue;
 use super::snapshots::Snapshots;
 use super::sst::Sst;
 use super::visible::Visible;
+use crate::arrow::Projections;
 use crate::compaction::Points;
 use crate::event_time::EventTimes;
 use crate::format::{LogBody, LogRecord, Shapes, SliceKey, SstableName};
@@ -48,11 +49,13 @@ pub(super) struct Known {
     pub(super) rules: Rules,
     /// Whether some rule looks at the age of cells.
     pub(super) ages: bool,
+    pub(super) projections: Arc<Projections>,
 }
 
 impl From<Arc<Table>> for Known {
     fn from(table: Arc<Table>) -> Self {
-        Self { rules: rules(&table), ages: table.families.iter().any(|f| f.gc.looks_at_age()), table }
+        let ages = table.families.iter().any(|f| f.gc.looks_at_age());
+        Self { rules: rules(&table), ages, projections: Arc::default(), table }
     }
 }
 

@@ -4,7 +4,7 @@ use super::inner::{Inner, SstHandle, State};
 use super::point::of_row;
 use super::snapshots::SnapshotGuard;
 use super::{ArrowBatches, ChangeBatches, RowBatches, TabletStats};
-use crate::arrow::{Plan, ScanSpec, scan};
+use crate::arrow::{Known, Plan, ScanSpec, scan};
 use crate::event_time::EventTimes;
 use crate::raw::{Scan, normalize, single_key};
 use crate::read::{KeyTimes, View, changes, rows};
@@ -31,7 +31,9 @@ impl Inner {
 
     pub(super) fn scan(&self, spec: &ScanSpec, at: Seq) -> Result<ArrowBatches> {
         let (at, guard, state) = self.snapshot(at)?;
-        let plan = Plan::new(self.table(), spec, &self.range, at, self.shared.config.clock.now())?;
+        let known = &state.known;
+        let known = Known { table: &known.table, rules: &known.rules, projections: &known.projections };
+        let plan = Plan::new(known, spec, &self.range, at, self.shared.config.clock.now())?;
         Ok(scan(&state.sources_of(plan.event_times()), plan, self.shared.metrics.clone(), guard))
     }
 
