@@ -6,6 +6,7 @@ use crate::time::{Micros, TimeRange};
 use crate::{Error, Result, limits};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// One cell. Cells of a row are ordered by family, stored qualifier, then newest timestamp first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,17 @@ impl Row {
     }
 }
 
+/// How an integer is combined with what a cell holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Aggregate {
+    /// Added to it; beyond the range of 64 bits it wraps around, so that the order of additions never matters.
+    Sum,
+    /// The lower of both stays.
+    Min,
+    /// The higher of both stays.
+    Max,
+}
+
 /// One change to a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mutation {
@@ -50,6 +62,21 @@ pub enum Mutation {
         timestamp: Option<Micros>,
         /// Its value.
         value: Bytes,
+    },
+    /// Combines an integer with the cell of this column and timestamp, without reading it first: writers do not wait for each
+    /// other. A cell that does not exist, or holds no 8-byte big-endian integer, becomes the integer. Reads see the result, as
+    /// an 8-byte big-endian integer.
+    Combine {
+        /// Its family.
+        family: FamilyId,
+        /// Its stored qualifier.
+        qualifier: Bytes,
+        /// The cell's: what has another timestamp is another cell.
+        timestamp: Micros,
+        /// How.
+        aggregate: Aggregate,
+        /// With what.
+        value: i64,
     },
     /// Deletes the cells of a column within a range of timestamps (`TimeRange::ALL`: the column).
     DeleteColumn {
@@ -79,7 +106,7 @@ pub struct RowMutation {
 }
 
 impl RowMutation {
-    /// Checks key, qualifiers and values against [`limits`].
+    /// Checks key, qualifiers and values against [`limits`], and that each cell is combined in one way only.
     ///
     /// # Errors
     /// `InvalidArgument`, naming the size and the limit.
@@ -93,7 +120,7 @@ impl RowMutation {
                 Err(Error::invalid(format!("a value of {} bytes; at most {} are allowed", value.len(), limits::MAX_CELL_BYTES)))
             }
             // One byte of a stored qualifier is its tag.
-            Mutation::Set { qualifier, .. } | Mutation::DeleteColumn { qualifier, .. }
+            Mutation::Set { qualifier, .. } | Mutation::Combine { qualifier, .. } | Mutation::DeleteColumn { qualifier, .. }
                 if qualifier.len() > limits::MAX_QUALIFIER_BYTES + 1 =>
             {
                 Err(Error::invalid(format!(
@@ -103,7 +130,22 @@ impl RowMutation {
                 )))
             }
             _ => Ok(()),
-        })
+        })?;
+        self.check_aggregates()
+    }
+
+    /// A row mutation has one number, and so one stored cell of each column and timestamp.
+    fn check_aggregates(&self) -> Result<()> {
+        let mut seen = HashMap::new();
+        for m in &self.mutations {
+            if let Mutation::Combine { family, qualifier, timestamp, aggregate, .. } = m
+                && *seen.entry((family, qualifier, timestamp)).or_insert(aggregate) != aggregate
+            {
+                let text = format!("two aggregates of one cell in one row mutation (column {qualifier:?}): send them one after the other");
+                return Err(Error::invalid(text));
+            }
+        }
+        Ok(())
     }
 
     /// Bytes of key, qualifiers and values, with a constant for each change: what budgets count.
@@ -112,6 +154,7 @@ impl RowMutation {
         const OVERHEAD: usize = 32;
         let change = |m: &Mutation| match m {
             Mutation::Set { qualifier, value, .. } => OVERHEAD + qualifier.len() + value.len(),
+            Mutation::Combine { qualifier, .. } => OVERHEAD + qualifier.len() + size_of::<i64>(),
             Mutation::DeleteColumn { qualifier, .. } => OVERHEAD + qualifier.len(),
             Mutation::DeleteFamily { .. } | Mutation::DeleteRow => OVERHEAD,
         };

@@ -4,7 +4,7 @@
 
 use crate::ids::{FamilyId, RunId, Seq, TableId, TabletId};
 use crate::key::KeyRange;
-use crate::row::{Cell, ColumnRange, Columns, Mutation, ReadSpec, Row, RowMutation};
+use crate::row::{Aggregate, Cell, ColumnRange, Columns, Mutation, ReadSpec, Row, RowMutation};
 use crate::time::{Micros, TimeRange};
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -141,7 +141,7 @@ impl From<WireTimes> for TimeRange {
 /// One [`Mutation`]; `kind` says which fields count.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WireMutation {
-    /// 0 set, 1 delete column, 2 delete family, 3 delete row.
+    /// 0 set, 1 delete column, 2 delete family, 3 delete row, 4 combine.
     #[prost(uint32, tag = "1")]
     pub kind: u32,
     /// [`FamilyId`].
@@ -150,22 +150,49 @@ pub struct WireMutation {
     /// Stored qualifier.
     #[prost(bytes = "bytes", tag = "3")]
     pub qualifier: Bytes,
-    /// Value of a set.
+    /// Value of a set; 8 bytes, a big-endian integer, of a combine.
     #[prost(bytes = "bytes", tag = "4")]
     pub value: Bytes,
-    /// Timestamp of a set, µs.
+    /// Timestamp of a set or a combine, µs.
     #[prost(sint64, optional, tag = "5")]
     pub timestamp: Option<i64>,
     /// Timestamps of a column delete.
     #[prost(message, optional, tag = "6")]
     pub timestamps: Option<WireTimes>,
+    /// Of a combine: 1 sum, 2 minimum, 3 maximum.
+    #[prost(uint32, tag = "7")]
+    pub aggregate: u32,
+}
+
+impl WireMutation {
+    fn combine(self) -> Result<Mutation> {
+        let aggregate = match self.aggregate {
+            1 => Aggregate::Sum,
+            2 => Aggregate::Min,
+            3 => Aggregate::Max,
+            other => return Err(Error::invalid(format!("aggregate of unknown kind {other}"))),
+        };
+        let wrong = || Error::invalid(format!("an aggregate's value of {} bytes; it must be an integer of 8", self.value.len()));
+        let value = self.value.as_ref().try_into().map(i64::from_be_bytes).map_err(|_| wrong())?;
+        let timestamp = self.timestamp.map(Micros).ok_or_else(|| Error::invalid("an aggregate needs a timestamp: it names the cell"))?;
+        Ok(Mutation::Combine { family: FamilyId(self.family), qualifier: self.qualifier, timestamp, aggregate, value })
+    }
 }
 
 impl From<Mutation> for WireMutation {
     fn from(m: Mutation) -> Self {
         match m {
             Mutation::Set { family, qualifier, timestamp, value } => {
-                Self { kind: 0, family: family.0, qualifier, value, timestamp: timestamp.map(|t| t.0), timestamps: None }
+                Self { kind: 0, family: family.0, qualifier, value, timestamp: timestamp.map(|t| t.0), ..Self::default() }
+            }
+            Mutation::Combine { family, qualifier, timestamp, aggregate, value } => {
+                let aggregate = match aggregate {
+                    Aggregate::Sum => 1,
+                    Aggregate::Min => 2,
+                    Aggregate::Max => 3,
+                };
+                let value = Bytes::copy_from_slice(&value.to_be_bytes());
+                Self { kind: 4, family: family.0, qualifier, value, timestamp: Some(timestamp.0), aggregate, ..Self::default() }
             }
             Mutation::DeleteColumn { family, qualifier, timestamps } => {
                 Self { kind: 1, family: family.0, qualifier, timestamps: Some(timestamps.into()), ..Self::default() }
@@ -186,6 +213,7 @@ impl TryFrom<WireMutation> for Mutation {
             1 => Self::DeleteColumn { family, qualifier: m.qualifier, timestamps: m.timestamps.map_or(TimeRange::ALL, Into::into) },
             2 => Self::DeleteFamily { family },
             3 => Self::DeleteRow,
+            4 => return m.combine(),
             other => return Err(Error::invalid(format!("mutation of unknown kind {other}"))),
         })
     }
@@ -594,6 +622,7 @@ pub struct StatusResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
 
     #[test]
     fn a_read_is_the_same_behind_the_wire() {
@@ -608,5 +637,43 @@ mod tests {
         let all = listed.ranges().unwrap();
         assert_eq!(all, [ColumnRange::family(family), ColumnRange::column(family, &q)]);
         assert!(all[1].contains(family, b"q") && !all[1].contains(family, b"q\0") && !all[1].contains(FamilyId(4), b"q"));
+    }
+
+    #[test]
+    fn mutations_are_the_same_behind_the_wire() {
+        let (family, qualifier) = (FamilyId(3), Bytes::from_static(b"q"));
+        let combine = |aggregate| Mutation::Combine { family, qualifier: qualifier.clone(), timestamp: Micros(-5), aggregate, value: -7 };
+        let set = Mutation::Set { family, qualifier: qualifier.clone(), timestamp: None, value: Bytes::from_static(b"v") };
+        let delete = Mutation::DeleteColumn { family, qualifier: qualifier.clone(), timestamps: TimeRange::ALL };
+        let mut all = vec![set, delete, Mutation::DeleteFamily { family }, Mutation::DeleteRow];
+        all.extend([Aggregate::Sum, Aggregate::Min, Aggregate::Max].map(combine));
+        for m in all {
+            let bytes = WireMutation::from(m.clone()).encode_to_vec();
+            assert_eq!(Mutation::try_from(WireMutation::decode(bytes.as_slice()).unwrap()).unwrap(), m);
+        }
+        let wire = WireMutation::from(combine(Aggregate::Sum));
+        let wrong = [
+            WireMutation { aggregate: 0, ..wire.clone() },
+            WireMutation { aggregate: 4, ..wire.clone() },
+            WireMutation { timestamp: None, ..wire.clone() },
+            WireMutation { value: Bytes::from_static(b"1234567"), ..wire },
+        ];
+        for m in wrong {
+            assert_eq!(Mutation::try_from(m).unwrap_err().kind, crate::ErrorKind::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn a_mutation_of_an_older_sender_is_still_read() {
+        // Tags 1 to 5, as they were before there were aggregates: kind 0, family 3, "q", "v", timestamp 7.
+        let bytes = [0x10, 3, 0x1a, 1, b'q', 0x22, 1, b'v', 0x28, 14];
+        let set = Mutation::Set {
+            family: FamilyId(3),
+            qualifier: Bytes::from_static(b"q"),
+            timestamp: Some(Micros(7)),
+            value: Bytes::from_static(b"v"),
+        };
+        assert_eq!(Mutation::try_from(WireMutation::decode(bytes.as_slice()).unwrap()).unwrap(), set);
+        assert_eq!(WireMutation::from(set).encode_to_vec(), bytes, "an older receiver reads what is sent");
     }
 }

@@ -138,7 +138,9 @@ fn delete(cell: OutputCell) -> Mutation {
 
 fn column_of(mutation: &Mutation) -> Option<(FamilyId, &Bytes)> {
     match mutation {
-        Mutation::Set { family, qualifier, .. } | Mutation::DeleteColumn { family, qualifier, .. } => Some((*family, qualifier)),
+        Mutation::Set { family, qualifier, .. }
+        | Mutation::Combine { family, qualifier, .. }
+        | Mutation::DeleteColumn { family, qualifier, .. } => Some((*family, qualifier)),
         Mutation::DeleteFamily { .. } | Mutation::DeleteRow => None,
     }
 }

@@ -67,7 +67,7 @@ fn apply(rows: &mut Stored, changes: Vec<RowMutation>) {
                 Mutation::Set { family, qualifier, value, .. } => {
                     assert_eq!(row.insert((family, qualifier), value), None, "sets what it has not deleted");
                 }
-                Mutation::DeleteFamily { .. } => panic!("not used"),
+                Mutation::Combine { .. } | Mutation::DeleteFamily { .. } => panic!("not used"),
             }
         }
         if row.is_empty() {

@@ -1,5 +1,6 @@
 //! Compaction: which SSTables to merge is a pure choice, what of each row stays is a pure rule, a worker does it.
 
+mod aggregates;
 mod outputs;
 mod pace;
 mod points;
@@ -14,7 +15,7 @@ pub(crate) use outputs::{Names, Output, Target};
 pub(crate) use pace::Pace;
 pub(crate) use points::Points;
 pub(crate) use pool::Pool;
-pub(crate) use retain::{AGE_SLACK, Below, Retention};
+pub(crate) use retain::{AGE_SLACK, Below, Between, Retention};
 pub(crate) use space::kept_bytes;
 pub(crate) use strategy::{Choice, MAX_SLICES, Merging, Situation, Strategy, Trigger, keys_meet, months_until};
 pub(crate) use worker::{flush, merge};

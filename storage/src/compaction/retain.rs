@@ -6,8 +6,10 @@
 //! - of the versions that condemn a cell only those count that no delete elsewhere can hide without hiding the cell
 //!   too: versions of a higher seq, and all of them where nothing outside the merge is numbered below the cell.
 //!   (A delete of a time range can. That is the one open case: what it lets show is removed by a later compaction.)
+//! - of an aggregate's parts those that no reader can tell apart become [one](super::aggregates);
 //! - a delete goes once nothing outside the merge is numbered below it and no cell that it hides was kept.
 
+use super::aggregates::join_parts;
 use super::points::Points;
 use crate::format::{CellKind, Delete};
 use crate::raw::{RawCell, RawDelete, RawRow};
@@ -24,6 +26,9 @@ pub(crate) const AGE_SLACK: Duration = Duration::from_secs(600);
 /// The lowest seq that SSTables or memtables outside the merge may have for a row key; `Seq::MAX`: they have none.
 pub(crate) type Below = Arc<dyn Fn(&[u8]) -> Seq + Send + Sync>;
 
+/// Whether SSTables or memtables outside the merge may have a seq for a row key from one to another, both included.
+pub(crate) type Between = Arc<dyn Fn(&[u8], Seq, Seq) -> bool + Send + Sync>;
+
 /// The rule of one compaction.
 #[derive(Clone)]
 pub(crate) struct Retention {
@@ -32,6 +37,7 @@ pub(crate) struct Retention {
     now: Micros,
     points: Points,
     below: Below,
+    between: Between,
     /// The lowest seq outside the merge wherever it has rows.
     lowest: Seq,
 }
@@ -52,10 +58,10 @@ impl std::fmt::Debug for Retention {
 
 impl Retention {
     /// Keeps what `points` can tell apart; `now` is the lower of the server's and the master's time.
-    pub(crate) fn new(table: &Table, now: Micros, points: Points, below: Below) -> Self {
+    pub(crate) fn new(table: &Table, now: Micros, points: Points, below: Below, between: Between) -> Self {
         let family = |id, rule: &GcRule| Family { id, rule: rule.clone(), most: most_versions(rule) };
         let gc = table.families.iter().map(|f| family(f.id, &f.gc)).collect();
-        Self { gc, now: now.before(AGE_SLACK), points, below, lowest: Seq::ZERO }
+        Self { gc, now: now.before(AGE_SLACK), points, below, between, lowest: Seq::ZERO }
     }
 
     /// Nothing outside the merge, wherever that has rows or row-range deletes, is numbered below `lowest`. Without it
@@ -86,6 +92,7 @@ impl Retention {
             }
         }
         let kept: Vec<_> = cells.into_iter().zip(keep).filter_map(|(cell, keep)| keep.then_some(cell)).collect();
+        let kept = join_parts(kept, &self.points, below, |from, to| (self.between)(&row.key, from, to));
         let deletes = self.deletes(std::mem::take(&mut row.deletes), &kept, below);
         RawRow { cells: kept, deletes, ..row }
     }

@@ -10,6 +10,7 @@ mod slice;
 pub use manifest::{LogName, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, NO_SEGMENT, SstableName, SstableRef, StagedRef};
 pub use record::{LogBody, LogRecord, Outcome, RECORD_FORMAT, RECORD_MAGIC, Remembered};
 pub use row::{CellKind, Delete, StoredCell, StoredRow};
+pub(crate) use row::{combine, integer, integer_bytes, joined};
 pub use rows::{CellRef, Draft, RowPlace, RowRef, Rows};
 pub(crate) use rows::{Columns, RowBuffer, Shapes};
 pub use slice::{Slice, SliceKey};

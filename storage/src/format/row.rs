@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use common::ids::FamilyId;
-use common::row::{Mutation, RowMutation};
+use common::row::{Aggregate, Mutation, RowMutation};
 use common::time::{Micros, TimeRange};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -70,6 +70,52 @@ impl CellKind {
     }
 }
 
+impl From<Aggregate> for CellKind {
+    fn from(aggregate: Aggregate) -> Self {
+        match aggregate {
+            Aggregate::Sum => Self::Sum,
+            Aggregate::Min => Self::Min,
+            Aggregate::Max => Self::Max,
+        }
+    }
+}
+
+/// A value laid over what lies below it. Sums wrap around: so they may be added up in any order.
+pub(crate) fn combine(kind: CellKind, below: Option<i64>, value: Option<i64>) -> Option<i64> {
+    let (Some(a), Some(b)) = (below, value) else { return value.or(below) };
+    Some(match kind {
+        CellKind::Value => b,
+        CellKind::Sum => a.wrapping_add(b),
+        CellKind::Min => a.min(b),
+        CellKind::Max => a.max(b),
+    })
+}
+
+/// An 8-byte big-endian integer.
+pub(crate) fn integer(value: &[u8]) -> Option<i64> {
+    value.try_into().ok().map(i64::from_be_bytes)
+}
+
+/// An integer as cells hold it.
+pub(crate) fn integer_bytes(n: i64) -> Bytes {
+    Bytes::copy_from_slice(&n.to_be_bytes())
+}
+
+/// A cell over the next lower one of its place and timestamp, as one; `None` if only both say what they say: they are
+/// aggregates of different kinds, or hold no integer.
+pub(crate) fn joined(above: (CellKind, &[u8]), below: (CellKind, &[u8])) -> Option<(CellKind, Bytes)> {
+    let ((kind, value), (kind_below, value_below)) = (above, below);
+    if kind == CellKind::Value || (kind_below != kind && kind_below != CellKind::Value) {
+        return None;
+    }
+    let (added, held) = (integer(value)?, integer(value_below));
+    // A plain value that is no integer counts as none.
+    if held.is_none() && kind_below != CellKind::Value {
+        return None;
+    }
+    combine(kind, held, Some(added)).map(|n| (kind_below, integer_bytes(n)))
+}
+
 /// A cell that a row mutation sets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredCell {
@@ -106,7 +152,7 @@ type Place = (FamilyId, Bytes, std::cmp::Reverse<Micros>);
 
 impl StoredRow {
     /// Reduces a row mutation: a later delete removes its earlier sets, a later set replaces an earlier
-    /// one of the same cell. `given` is the timestamp of sets that name none.
+    /// one of the same cell, an aggregate is combined with it. `given` is the timestamp of sets that name none.
     #[must_use]
     pub fn reduce(row: RowMutation, given: Micros) -> Self {
         let mut reducer = Reducer::default();
@@ -114,6 +160,9 @@ impl StoredRow {
             match m {
                 Mutation::Set { family, qualifier, timestamp, value } => {
                     reducer.set(StoredCell { family, qualifier, timestamp: timestamp.unwrap_or(given), kind: CellKind::Value, value });
+                }
+                Mutation::Combine { family, qualifier, timestamp, aggregate, value } => {
+                    reducer.set(StoredCell { family, qualifier, timestamp, kind: aggregate.into(), value: integer_bytes(value) });
                 }
                 Mutation::DeleteColumn { family, qualifier, timestamps: TimeRange { start, end } } => {
                     reducer.delete(Delete::Column { family, qualifier, start, end });
@@ -130,6 +179,7 @@ impl StoredRow {
     pub fn weight_before(key: &Bytes, mutations: &[Mutation]) -> usize {
         let change = |m: &Mutation| match m {
             Mutation::Set { qualifier, value, .. } => CHANGE + qualifier.len() + value.len(),
+            Mutation::Combine { qualifier, .. } => CHANGE + qualifier.len() + size_of::<i64>(),
             Mutation::DeleteColumn { qualifier, .. } => CHANGE + qualifier.len(),
             Mutation::DeleteFamily { .. } | Mutation::DeleteRow => CHANGE,
         };
@@ -161,12 +211,15 @@ impl StoredRow {
 #[derive(Default)]
 struct Reducer {
     deletes: Vec<Delete>,
-    sets: BTreeMap<Place, Bytes>,
+    sets: BTreeMap<Place, (CellKind, Bytes)>,
 }
 
 impl Reducer {
     fn set(&mut self, c: StoredCell) {
-        self.sets.insert((c.family, c.qualifier, std::cmp::Reverse(c.timestamp)), c.value);
+        let place = (c.family, c.qualifier, std::cmp::Reverse(c.timestamp));
+        // Of two kinds, which a row mutation's check refuses, the later stays.
+        let both = self.sets.get(&place).and_then(|(kind, value)| joined((c.kind, &c.value), (*kind, value)));
+        self.sets.insert(place, both.unwrap_or((c.kind, c.value)));
     }
 
     fn delete(&mut self, d: Delete) {
@@ -177,11 +230,11 @@ impl Reducer {
     fn finish(mut self, key: Bytes) -> StoredRow {
         self.deletes.sort_unstable();
         self.deletes.dedup();
-        let cell = |((family, qualifier, timestamp), value): (Place, Bytes)| StoredCell {
+        let cell = |((family, qualifier, timestamp), (kind, value)): (Place, (CellKind, Bytes))| StoredCell {
             family,
             qualifier,
             timestamp: timestamp.0,
-            kind: CellKind::Value,
+            kind,
             value,
         };
         StoredRow { key, deletes: self.deletes, cells: self.sets.into_iter().map(cell).collect() }
@@ -211,6 +264,30 @@ mod tests {
         assert_eq!(row.deletes, [Delete::Row]);
         let cells: Vec<_> = row.cells.iter().map(|c| (c.qualifier.as_ref(), c.timestamp.0, c.value.as_ref())).collect();
         assert_eq!(cells, [(&b"a"[..], 9, &b"y"[..]), (b"b", 3, b"z")]);
+    }
+
+    #[test]
+    fn aggregates_are_combined_with_what_stands_before_them() {
+        let add = |aggregate, value| Mutation::Combine {
+            family: FamilyId(1),
+            qualifier: Bytes::from_static(b"a"),
+            timestamp: Micros(9),
+            aggregate,
+            value,
+        };
+        let cell = |mutations| match &reduce(mutations).cells[..] {
+            [one] => (one.kind, integer(&one.value).unwrap()),
+            other => panic!("{other:?}"),
+        };
+        let sum = |n| add(Aggregate::Sum, n);
+        assert_eq!(cell(vec![sum(3), sum(4)]), (CellKind::Sum, 7));
+        assert_eq!(cell(vec![sum(i64::MAX), sum(1)]), (CellKind::Sum, i64::MIN), "it wraps around");
+        assert_eq!(cell(vec![add(Aggregate::Min, 3), add(Aggregate::Min, 4)]), (CellKind::Min, 3));
+        assert_eq!(cell(vec![add(Aggregate::Max, 3), add(Aggregate::Max, 4)]), (CellKind::Max, 4));
+        assert_eq!(cell(vec![sum(3), Mutation::DeleteRow, sum(4)]), (CellKind::Sum, 4));
+        // The set gets the timestamp 9 too.
+        assert_eq!(cell(vec![sum(3), set("a", 0, "text"), sum(4)]), (CellKind::Value, 4));
+        assert_eq!(cell(vec![set("a", 9, "\0\0\0\0\0\0\0\u{5}"), sum(4)]), (CellKind::Value, 9));
     }
 
     #[test]

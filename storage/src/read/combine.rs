@@ -1,6 +1,6 @@
 //! Cells that are combined instead of replaced: sum, minimum, maximum of 8-byte big-endian integers.
 
-use crate::format::CellKind;
+use crate::format::{CellKind, combine, integer, integer_bytes};
 use bytes::Bytes;
 use common::ids::Seq;
 
@@ -31,24 +31,8 @@ impl Chain {
     /// What all of them are together. A value that is no integer counts as none.
     pub(crate) fn value(&self) -> Bytes {
         let combined = self.links.iter().rev().fold(None, |below, (kind, value)| combine(*kind, below, *value));
-        combined.map_or_else(Bytes::new, |n| Bytes::copy_from_slice(&n.to_be_bytes()))
+        combined.map_or_else(Bytes::new, integer_bytes)
     }
-}
-
-/// A value laid over what lies below it.
-pub(crate) fn combine(kind: CellKind, below: Option<i64>, value: Option<i64>) -> Option<i64> {
-    let (Some(a), Some(b)) = (below, value) else { return value.or(below) };
-    Some(match kind {
-        CellKind::Value => b,
-        CellKind::Sum => a.wrapping_add(b),
-        CellKind::Min => a.min(b),
-        CellKind::Max => a.max(b),
-    })
-}
-
-/// An 8-byte big-endian integer.
-pub(crate) fn integer(value: &[u8]) -> Option<i64> {
-    value.try_into().ok().map(i64::from_be_bytes)
 }
 
 #[cfg(test)]

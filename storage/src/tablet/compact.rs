@@ -6,7 +6,8 @@
 use super::inner::{Inner, SstHandle, State};
 use super::sst::Sst;
 use crate::compaction::{
-    AGE_SLACK, Below, Choice, Merging, Names, Points, Retention, Situation, Strategy, Target, Trigger, keys_meet, merge, months_until,
+    AGE_SLACK, Below, Between, Choice, Merging, Names, Points, Retention, Situation, Strategy, Target, Trigger, keys_meet, merge,
+    months_until,
 };
 use crate::format::{Manifest, Slice, SliceKey, SstableName, SstableRef};
 use crate::read::Sources;
@@ -203,7 +204,8 @@ impl Inner {
         let state = self.state();
         let named = |s: &&SstHandle| merging.inputs.contains(&s.0.entry.name);
         let inputs: Vec<_> = state.sstables.iter().filter(named).cloned().collect();
-        let rule = Retention::new(&self.table(), self.shared.removal_time(), points.clone(), below(&state, &merging.inputs))
+        let (below, between) = outside(&state, &merging.inputs);
+        let rule = Retention::new(&self.table(), self.shared.removal_time(), points.clone(), below, between)
             .with_lowest(lowest(&state, &merging.inputs));
         let sources = Sources { memtables: Vec::new(), sstables: inputs.clone() };
         let warm = Reader::warm_as(&self.shared.reader, &inputs);
@@ -303,12 +305,16 @@ fn lowest(state: &State, inputs: &[SstableName]) -> Seq {
     near.chain(state.memtables().filter_map(|t| t.seqs()).map(|(lowest, _)| lowest)).min().unwrap_or(Seq::MAX)
 }
 
-/// The lowest seq that a row key may have outside a merge of `inputs`.
-fn below(state: &State, inputs: &[SstableName]) -> Below {
+/// The lowest seq that a row key may have outside a merge of `inputs`, and whether it may have some between two.
+fn outside(state: &State, inputs: &[SstableName]) -> (Below, Between) {
     let (merged, others): (Vec<_>, Vec<_>) = state.sstables.iter().map(|s| &s.0.entry).partition(|f| inputs.contains(&f.name));
     let near = others.into_iter().filter(|o| merged.iter().any(|f| keys_meet(o, f)));
-    let near: Vec<SstableRef> = near.cloned().collect();
+    let near: Arc<[SstableRef]> = near.cloned().collect();
     let memtables = state.frozen.iter().map(|f| &f.table).chain([&state.active]);
     let memory = memtables.filter_map(|t| t.seqs()).map(|(lowest, _)| lowest).min().unwrap_or(Seq::MAX);
-    Arc::new(move |key| near.iter().filter(|f| f.may_have(key)).map(|f| f.seqs.0).min().unwrap_or(Seq::MAX).min(memory))
+    let files = near.clone();
+    let below: Below = Arc::new(move |key| near.iter().filter(|f| f.may_have(key)).map(|f| f.seqs.0).min().unwrap_or(Seq::MAX).min(memory));
+    let between: Between =
+        Arc::new(move |key, from, to| memory <= to || files.iter().any(|f| f.seqs.0 <= to && from <= f.seqs.1 && f.may_have(key)));
+    (below, between)
 }

@@ -8,7 +8,7 @@ use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use common::ids::{Seq, TableId};
 use common::key::KeyRange;
-use common::row::{Mutation, ReadSpec, Row, RowMutation};
+use common::row::{Aggregate, Mutation, ReadSpec, Row, RowMutation};
 use common::schema::{StoredQualifier, Table, TableKind, TableSpec};
 use common::time::{Micros, TimeRange};
 use common::value::{Value, ValueType};
@@ -99,8 +99,18 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     let column = prop::sample::select(table().columns.clone());
     let delete =
         column.clone().prop_map(|c| Mutation::DeleteColumn { family: c.family, qualifier: c.stored(), timestamps: TimeRange::ALL });
+    let integers: Vec<_> = table().columns.iter().filter(|c| c.ty == ValueType::Int64).cloned().collect();
+    let at = (0i64..2).prop_map(|s| Micros((1100 + s) * SECOND));
+    let combine = (prop::sample::select(integers), at, 0i64..5).prop_map(|(c, timestamp, value)| Mutation::Combine {
+        family: c.family,
+        qualifier: c.stored(),
+        timestamp,
+        aggregate: Aggregate::Sum,
+        value,
+    });
     prop_oneof![
         12 => set_column(),
+        3 => combine,
         3 => attribute,
         1 => delete,
         1 => column.prop_map(|c| Mutation::DeleteFamily { family: c.family }),

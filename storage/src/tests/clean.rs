@@ -3,7 +3,7 @@
 use super::harness::{World, bytes, family, read};
 use bytes::Bytes;
 use common::key::KeyRange;
-use common::row::{Columns, Mutation, ReadSpec, RowMutation};
+use common::row::{Aggregate, Columns, Mutation, ReadSpec, RowMutation};
 use common::time::{Micros, TimeRange};
 use proptest::prelude::*;
 
@@ -19,6 +19,8 @@ struct Wave {
 enum What {
     /// Columns by bits, the bytes of the widest value, the timestamp.
     Set(u8, usize, Option<i64>),
+    /// To which column, at which timestamp.
+    Combine(usize, i64),
     DeleteRow,
     DeleteColumn,
     DeleteRange,
@@ -28,6 +30,7 @@ enum What {
 fn wave() -> impl Strategy<Value = Wave> {
     let what = prop_oneof![
         10 => (1u8..32, prop_oneof![Just(3usize), Just(90), Just(5000)], prop::option::of(900_000_000i64..1_000_000_000)).prop_map(|(c, w, t)| What::Set(c, w, t)),
+        2 => (0usize..4, 900_000_000i64..900_000_003).prop_map(|(c, t)| What::Combine(c, t)),
         1 => Just(What::DeleteRow),
         1 => Just(What::DeleteColumn),
         1 => Just(What::DeleteRange),
@@ -54,6 +57,13 @@ fn mutations(n: u32, what: &What) -> Vec<Mutation> {
                 value: vec![n as u8; if i == 4 { *widest } else { (n as usize * i) % 30 }].into(),
             })
             .collect(),
+        What::Combine(column, timestamp) => vec![Mutation::Combine {
+            family: family(COLUMNS[*column].0),
+            qualifier: bytes(COLUMNS[*column].1),
+            timestamp: Micros(*timestamp),
+            aggregate: Aggregate::Sum,
+            value: n.into(),
+        }],
         What::DeleteColumn => vec![Mutation::DeleteColumn { family: family("all"), qualifier: bytes("q"), timestamps: TimeRange::ALL }],
         _ => vec![Mutation::DeleteRow],
     }

@@ -1,5 +1,6 @@
 //! Tests of the whole engine, each named after the rule that it keeps.
 
+mod aggregates;
 mod arrow;
 mod cached;
 mod changes;

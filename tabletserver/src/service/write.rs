@@ -76,9 +76,10 @@ fn hidden_families(table: &Table) -> Vec<FamilyId> {
 
 fn check_families(row: RowMutation, table: &Table, hidden: &[FamilyId]) -> Result<RowMutation> {
     let wrong = row.mutations.iter().find_map(|m| match m {
-        Mutation::Set { family, .. } | Mutation::DeleteColumn { family, .. } | Mutation::DeleteFamily { family } => {
-            hidden.contains(family).then_some(*family)
-        }
+        Mutation::Set { family, .. }
+        | Mutation::Combine { family, .. }
+        | Mutation::DeleteColumn { family, .. }
+        | Mutation::DeleteFamily { family } => hidden.contains(family).then_some(*family),
         Mutation::DeleteRow => None,
     });
     match wrong {

@@ -35,6 +35,7 @@ fn family(rule: usize) -> FamilyId {
 #[derive(Clone, Debug)]
 enum Change {
     Set(FamilyId, u8, Micros),
+    Combine(FamilyId, u8, Micros, CellKind),
     Delete(Delete),
     Cover,
 }
@@ -49,6 +50,7 @@ fn qualifier(q: u8) -> Bytes {
 fn change() -> impl Strategy<Value = Change> {
     let time = prop_oneof![(0i64..5), (600i64..640), (690i64..710)].prop_map(|s| Micros(NOW.0 - s * SECOND));
     let times = (time.clone(), time.clone()).prop_map(|(a, b)| TimeRange { start: a.min(b), end: Micros(a.max(b).0 + 1) });
+    let aggregate = prop::sample::select(vec![CellKind::Sum, CellKind::Sum, CellKind::Min, CellKind::Max]);
     let any_family = (0usize..7).prop_map(family);
     let column = (0usize..7, 0u8..2, prop_oneof![Just(TimeRange::ALL), times]).prop_map(|(rule, q, times)| {
         // What a delete of a time range lets show again depends on what was condemned before: the one open case.
@@ -57,6 +59,8 @@ fn change() -> impl Strategy<Value = Change> {
     });
     prop_oneof![
         10 => (any_family.clone(), 0u8..2, time).prop_map(|(f, q, at)| Change::Set(f, q, at)),
+        8 => (any_family.clone(), 0u8..2, prop::sample::select(vec![0, 1, 620]), aggregate)
+            .prop_map(|(f, q, s, kind)| Change::Combine(f, q, Micros(NOW.0 - s * SECOND), kind)),
         2 => column,
         1 => any_family.prop_map(|f| Change::Delete(Delete::Family(f))),
         1 => Just(Change::Delete(Delete::Row)),
@@ -64,19 +68,22 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+/// Every other plain value is an integer, and every aggregate.
+fn cell((family, q, timestamp): (FamilyId, u8, Micros), seq: Seq, kind: CellKind) -> RawCell {
+    let value = match kind {
+        CellKind::Value if seq.0.is_multiple_of(2) => Bytes::from(seq.0.to_string()),
+        _ => Bytes::copy_from_slice(&(1i64 << seq.0).to_be_bytes()),
+    };
+    RawCell { family, qualifier: qualifier(q), timestamp, seq, kind, value }
+}
+
 fn sources(history: &History, count: usize) -> Vec<RawRow> {
     let mut rows = vec![RawRow { key: Bytes::from_static(b"k"), ..RawRow::default() }; count];
     for (seq, (change, source)) in (1..).map(Seq).zip(history) {
         let row = &mut rows[*source];
         match change {
-            Change::Set(family, q, timestamp) => row.cells.push(RawCell {
-                family: *family,
-                qualifier: qualifier(*q),
-                timestamp: *timestamp,
-                seq,
-                kind: CellKind::Value,
-                value: Bytes::from(seq.0.to_string()),
-            }),
+            Change::Set(family, q, timestamp) => row.cells.push(cell((*family, *q, *timestamp), seq, CellKind::Value)),
+            Change::Combine(family, q, timestamp, kind) => row.cells.push(cell((*family, *q, *timestamp), seq, *kind)),
             Change::Delete(what) => row.deletes.push(RawDelete { what: what.clone(), seq }),
             // Row-range deletes are not the row's to keep: they are seen by every source.
             Change::Cover => rows.iter_mut().for_each(|r| r.covers.push(seq)),
@@ -98,6 +105,12 @@ fn lowest(sources: &[&RawRow]) -> Seq {
     seqs.min().unwrap_or(Seq::MAX)
 }
 
+/// Whether some seq in these sources lies from `from` to `to`.
+fn any_between(sources: &[RawRow], from: Seq, to: Seq) -> bool {
+    let inside = |seq: Seq| from <= seq && seq <= to;
+    sources.iter().any(|r| r.cells.iter().any(|c| inside(c.seq)) || r.deletes.iter().any(|d| inside(d.seq)))
+}
+
 fn merge(sources: &mut Vec<RawRow>, chosen: &[bool], table: &Table, points: &Points) {
     let (mut merged, mut others) = (Vec::new(), Vec::new());
     for (i, source) in sources.drain(..).enumerate() {
@@ -105,7 +118,9 @@ fn merge(sources: &mut Vec<RawRow>, chosen: &[bool], table: &Table, points: &Poi
     }
     if !merged.is_empty() {
         let below = lowest(&others.iter().collect::<Vec<_>>());
-        let rule = Retention::new(table, NOW, points.clone(), Arc::new(move |_| below));
+        let outside = others.clone();
+        let between: Between = Arc::new(move |_, from, to| any_between(&outside, from, to));
+        let rule = Retention::new(table, NOW, points.clone(), Arc::new(move |_| below), between);
         let mut row = whole(&merged);
         row.covers.sort_unstable();
         row.covers.dedup();
@@ -160,4 +175,28 @@ fn at_the_bottom_deletes_go_with_all_that_they_hide_and_with_nothing_less() {
     assert_eq!(kept(Points::new(vec![Seq(2)], Seq(3))), (2, 1), "the reader at 2 still sees what the delete hides from others");
     assert_eq!(kept(Points::new(vec![], Seq(2))), (2, 1));
     assert_eq!(kept(Points::new(vec![Seq(1)], Seq(3))), (1, 1), "between the points nobody sees the second");
+}
+
+#[test]
+fn parts_of_an_aggregate_become_one_where_no_reader_can_tell() {
+    let table = table();
+    let sum = |source| (Change::Combine(family(0), 0, Micros(1), CellKind::Sum), source);
+    let kept = |history: &History, points: Points| {
+        let mut sources = sources(history, 2);
+        merge(&mut sources, &[true, false], &table, &points);
+        let parts = sources.pop().unwrap().cells;
+        parts.iter().map(|c| (c.seq.0, c.kind, i64::from_be_bytes(c.value.as_ref().try_into().unwrap()))).collect::<Vec<_>>()
+    };
+    let three = vec![sum(0), sum(0), sum(0)];
+    assert_eq!(kept(&three, Points::new(vec![], Seq(3))), [(3, CellKind::Value, 2 + 4 + 8)]);
+    assert_eq!(kept(&three, Points::new(vec![Seq(1)], Seq(3))), [(3, CellKind::Sum, 4 + 8), (1, CellKind::Value, 2)]);
+    assert_eq!(kept(&three, Points::new(vec![], Seq(2))), [(3, CellKind::Sum, 8), (2, CellKind::Value, 2 + 4)], "above the floor all stay");
+    let over_value = vec![(Change::Set(family(0), 0, Micros(1)), 0), sum(0), sum(0)];
+    assert_eq!(kept(&over_value, Points::new(vec![], Seq(3))), [(3, CellKind::Value, 2 + 4 + 8)]);
+    let other_below = vec![sum(1), sum(0), sum(0)];
+    assert_eq!(kept(&other_below, Points::new(vec![], Seq(3))), [(3, CellKind::Sum, 4 + 8)]);
+    let other_between = vec![sum(0), (Change::Delete(Delete::Row), 1), sum(0)];
+    assert_eq!(kept(&other_between, Points::new(vec![], Seq(3))), [(3, CellKind::Sum, 8), (1, CellKind::Value, 2)]);
+    let mixed = vec![sum(0), (Change::Combine(family(0), 0, Micros(1), CellKind::Min), 0), sum(1)];
+    assert_eq!(kept(&mixed, Points::new(vec![], Seq(3))), [(2, CellKind::Value, 2)]);
 }

@@ -27,7 +27,12 @@ impl Draft {
     /// Makes room for these rows, which mostly have the columns of those before.
     #[must_use]
     pub(crate) fn for_rows(rows: &[RowMutation], shapes: &Shapes) -> Self {
-        let value = |m: &Mutation| if let Mutation::Set { value, .. } = m { value.len() } else { 0 };
+        let value = |m: &Mutation| match m {
+            Mutation::Set { value, .. } => value.len(),
+            // With kind and timestamp.
+            Mutation::Combine { .. } => 12,
+            _ => 0,
+        };
         // Of most cells column and length take two or three bytes.
         let row = |r: &RowMutation| 4 + r.key.len() + r.mutations.iter().map(|m| 3 + value(m)).sum::<usize>();
         let bytes = rows.iter().map(row).sum();
@@ -211,12 +216,18 @@ impl Sets {
 
 /// Whether what is left of the mutations is the same whatever timestamp the server gives: then whether sets get it.
 fn independent(list: &[Mutation]) -> Option<bool> {
-    let sets = || list.iter().filter_map(|m| if let Mutation::Set { timestamp, .. } = m { Some(timestamp) } else { None });
-    if sets().all(Option::is_some) {
+    let sets = || {
+        list.iter().filter_map(|m| match m {
+            Mutation::Set { timestamp, .. } => Some(*timestamp),
+            Mutation::Combine { timestamp, .. } => Some(Some(*timestamp)),
+            _ => None,
+        })
+    };
+    if sets().all(|t| t.is_some()) {
         return Some(false);
     }
     let all_times = |m: &Mutation| !matches!(m, Mutation::DeleteColumn { timestamps, .. } if *timestamps != TimeRange::ALL);
-    (sets().all(Option::is_none) && list.iter().all(all_times)).then_some(true)
+    (sets().all(|t| t.is_none()) && list.iter().all(all_times)).then_some(true)
 }
 
 /// The column of a set.
