@@ -34,7 +34,7 @@ impl Drop for Pending {
 }
 
 /// Bytes that a scan of much begins with.
-const FIRST_AHEAD: u64 = 256 << 10;
+const FIRST_AHEAD: u64 = 128 << 10;
 /// Bytes of blocks that are read and decoded at once at most.
 const MAX_WINDOW: u64 = 1 << 20;
 /// How many such windows are on their way at most: they are read and decoded beside each other.
@@ -59,14 +59,20 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
             self.pending.pop_front();
         }
         let goes_on = self.ahead_bytes > 0;
-        if goes_on && self.pending.is_empty() {
+        // What a scan begins with must not wait for what it needs later, of this source or of others.
+        let begins = goes_on && self.pending.is_empty();
+        if begins {
             self.start(number)?;
         }
-        match self.pending.pop_front() {
+        let last = match self.pending.pop_front() {
             Some(mut pending) => {
-                self.read_on(pending.numbers.last().copied()).await?;
+                let last = pending.numbers.last().copied();
+                if !begins {
+                    self.read_on(last).await?;
+                }
                 let read = (&mut pending.task).await.map_err(|e| Error::internal(format!("reading ahead: {e}")))??;
                 self.arrived(std::mem::take(&mut pending.numbers), read);
+                last
             }
             None => {
                 let (numbers, entries) = self.next_blocks(number)?;
@@ -74,12 +80,10 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
                 let blocks = self.reader.load_blocks(&entries, self.scan.fill_cache).await?;
                 let last = numbers.last().copied();
                 self.arrived(numbers, Ahead { blocks, pages: Vec::new() });
-                if goes_on {
-                    self.read_on(last).await?;
-                }
+                last
             }
-        }
-        Ok(())
+        };
+        if begins { self.read_on(last).await } else { Ok(()) }
     }
 
     /// Starts reading a block and those behind it, beside the scan.
