@@ -49,6 +49,8 @@ pub(in crate::sstable) fn decode_keys(input: &mut Input<'_>, count: usize) -> Re
         offsets: Vec::with_capacity(count + 1),
         data: Vec::with_capacity(total.min(input.left().saturating_mul(64)) + CHUNK),
         total,
+        last: [0; LAST + CHUNK],
+        is_last: true,
     };
     keys.offsets.push(0);
     let mut before = 0;
@@ -64,11 +66,18 @@ pub(in crate::sstable) fn decode_keys(input: &mut Input<'_>, count: usize) -> Re
 /// Bytes that are copied at once, whether all of them are wanted or not: what is shared and what is not are short, and copies of a
 /// known length need no call.
 const CHUNK: usize = 16;
+/// The longest key that is put together apart: what is read from where it was just written in other pieces has to wait for them,
+/// and so would every key for the one before.
+const LAST: usize = 64;
 
 struct Keys {
     offsets: Vec<i32>,
     data: Vec<u8>,
     total: usize,
+    /// The key added last, and whatever lies behind it.
+    last: [u8; LAST + CHUNK],
+    /// Whether it is that key: not if it is longer.
+    is_last: bool,
 }
 
 impl Keys {
@@ -83,33 +92,31 @@ impl Keys {
         if shared + own > self.total - start {
             return Err(Damaged("more bytes of keys than promised"));
         }
-        self.repeat(before, shared);
-        self.append(&more[..own], more);
+        self.is_last = if shared + own <= LAST {
+            if !self.is_last {
+                self.last[..shared].copy_from_slice(&self.data[before..before + shared]);
+            }
+            self.push_short(shared, own, more);
+            true
+        } else {
+            self.data.extend_from_within(before..before + shared);
+            self.data.extend_from_slice(&more[..own]);
+            false
+        };
         self.offsets.push(self.data.len() as i32);
         Ok(start)
     }
 
-    /// Appends bytes that are there already.
-    fn repeat(&mut self, from: usize, len: usize) {
-        let end = self.data.len() + len;
-        for at in (from..from + len).step_by(CHUNK) {
-            match self.data.get(at..).and_then(<[u8]>::first_chunk::<CHUNK>).copied() {
-                Some(chunk) => self.data.extend_from_slice(&chunk),
-                None => return self.data.extend_from_within(at..from + len),
-            }
-        }
-        self.data.truncate(end);
-    }
-
-    /// Appends bytes, behind which `more` goes on.
-    fn append(&mut self, own: &[u8], more: &[u8]) {
-        let end = self.data.len() + own.len();
-        for at in (0..own.len()).step_by(CHUNK) {
+    fn push_short(&mut self, shared: usize, own: usize, more: &[u8]) {
+        for at in (0..own).step_by(CHUNK) {
             match more[at..].first_chunk::<CHUNK>() {
-                Some(chunk) => self.data.extend_from_slice(chunk),
-                None => return self.data.extend_from_slice(&own[at..]),
+                Some(chunk) => self.last[shared + at..][..CHUNK].copy_from_slice(chunk),
+                None => self.last[shared + at..shared + own].copy_from_slice(&more[at..own]),
             }
         }
+        let end = self.data.len() + shared + own;
+        let (chunks, _) = self.last.as_chunks::<CHUNK>();
+        chunks.iter().take((shared + own).div_ceil(CHUNK)).for_each(|chunk| self.data.extend_from_slice(chunk));
         self.data.truncate(end);
     }
 }

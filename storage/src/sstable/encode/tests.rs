@@ -157,6 +157,21 @@ proptest! {
     }
 
     #[test]
+    fn keys_of_any_length_come_back_however_much_they_share(lengths in prop::collection::vec((0usize..90, 0usize..40), 1..30), salt: u8) {
+        let mut keys: Vec<Vec<u8>> = vec![(0..80).collect()];
+        for (i, (shared, own)) in lengths.into_iter().enumerate() {
+            let mut key = keys[i].clone();
+            key.truncate(shared);
+            key.extend((0..own).map(|at| (at as u8).wrapping_mul(7) ^ salt ^ i as u8));
+            keys.push(key);
+        }
+        let mut out = Vec::new();
+        encode_keys(&slices(&keys), &mut out);
+        let (offsets, data) = whole(&out, |input| decode_keys(input, keys.len()));
+        prop_assert_eq!(&all_strings(&offsets, &data), &keys);
+    }
+
+    #[test]
     fn booleans_come_back(values in bits(), damage in damage()) {
         let mut out = Vec::new();
         encode_bools(&values, &mut out);
