@@ -191,7 +191,7 @@ fn a_damaged_object_is_told_by_its_offset() {
     let dir = tempfile::tempdir().unwrap();
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../storage/testdata");
     let cases: [(&str, &str, &[&str]); 4] = [
-        ("sstable", "sstable-v2", &["tablets/9/sst/", "21 rows", "cell"]),
+        ("sstable", "sstable-v3", &["tablets/9/sst/", "21 rows", "cell"]),
         ("manifest", "manifest-v2", &["9 of table 5", "tablets/9/sst/"]),
         ("log", "log-segment-v2", &["9 records in 1 group commit", "write of 1 row"]),
         ("log", "log-object-v1", &["object, put", "3 records"]),

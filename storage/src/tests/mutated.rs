@@ -4,7 +4,7 @@ use crate::fuzzing;
 use proptest::prelude::*;
 
 const LOG: &[u8] = include_bytes!("../../testdata/log-segment-v2");
-const SSTABLE: &[u8] = include_bytes!("../../testdata/sstable-v2");
+const SSTABLE: &[u8] = include_bytes!("../../testdata/sstable-v3");
 const MANIFEST: &[u8] = include_bytes!("../../testdata/manifest-v2");
 
 /// Bytes set, cut out and put in, each at a place of a file.
