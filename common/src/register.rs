@@ -12,7 +12,7 @@
 //! reads *n* − 1: if that is missing, *n* was a deleted number and the put counts as lost.
 
 use crate::store::{SharedStore, failed, get_opt};
-use crate::{Error, Result, envelope};
+use crate::{Error, ErrorKind, Result, envelope};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -24,6 +24,10 @@ use std::time::Duration;
 pub const KEEP: u64 = 16;
 /// How often a put of unknown outcome is repeated before the caller is told so.
 const ATTEMPTS: u32 = 5;
+/// One attempt: less than a lease, so that a put that hangs is repeated while its result still counts.
+const ATTEMPT: Duration = Duration::from_secs(1);
+/// An attempt with more bytes may take longer, by what they take on a slow line.
+const SLOWEST_BYTES_PER_SECOND: u64 = 8 << 20;
 const MAGIC: envelope::Magic = *b"STRG";
 const FORMAT: u16 = 1;
 
@@ -36,6 +40,12 @@ pub struct Version {
     pub epoch: u64,
     /// Its content.
     pub content: Bytes,
+}
+
+/// How a put ended.
+enum Outcome {
+    Won,
+    Lost,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -107,23 +117,42 @@ impl Register {
     pub async fn put(&self, number: u64, epoch: u64, content: &[u8]) -> Result<bool> {
         let nonce = rand::random::<u128>();
         let bytes = Bytes::from(envelope::encode(MAGIC, FORMAT, &Stored { epoch, nonce, content: content.to_vec() })?);
-        let path = self.path(number);
         let mut last = None;
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
             }
-            let opts = PutOptions { mode: PutMode::Create, ..Default::default() };
-            match self.store.put_opts(&path, bytes.clone().into(), opts).await {
-                Ok(_) => return self.follows_its_predecessor(number).await,
-                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                    let mine = self.read_stored(number).await?.is_some_and(|s| s.nonce == nonce);
-                    return if mine { self.follows_its_predecessor(number).await } else { Ok(false) };
-                }
-                Err(e) => last = Some(e),
+            match self.put_once(number, nonce, bytes.clone()).await {
+                Ok(Outcome::Won) => return self.follows_its_predecessor(number).await,
+                Ok(Outcome::Lost) => return Ok(false),
+                Err(e) if e.kind == ErrorKind::Unavailable => last = Some(e),
+                Err(e) => return Err(e),
             }
         }
-        Err(last.map_or_else(|| Error::internal("register: no attempt was made"), |e| failed("create", &path, &e)))
+        Err(last.unwrap_or_else(|| Error::internal("register: no attempt was made")))
+    }
+
+    /// # Errors
+    /// `Unavailable`: the outcome is unknown; `Corrupt` if what is there instead does not decode.
+    async fn put_once(&self, number: u64, nonce: u128, bytes: Bytes) -> Result<Outcome> {
+        let path = self.path(number);
+        let allowed = ATTEMPT + Duration::from_millis(bytes.len() as u64 * 1000 / SLOWEST_BYTES_PER_SECOND);
+        let unanswered = |_| Error::unavailable(format!("cannot create object '{path}': no answer within {} ms", allowed.as_millis()));
+        let opts = PutOptions { mode: PutMode::Create, ..Default::default() };
+        let put = tokio::time::timeout(allowed, self.store.put_opts(&path, bytes.into(), opts)).await.map_err(unanswered)?;
+        match put {
+            Ok(_) => Ok(Outcome::Won),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                match tokio::time::timeout(allowed, self.read_stored(number)).await.map_err(unanswered)?? {
+                    Some(there) if there.nonce == nonce => Ok(Outcome::Won),
+                    Some(_) => Ok(Outcome::Lost),
+                    // S3 answers "conflict" to one of two puts at the same time, even if neither of them has won. A number
+                    // that was deleted meanwhile ends at its missing predecessor.
+                    None => Err(Error::unavailable(format!("object '{path}' exists and does not"))),
+                }
+            }
+            Err(e) => Err(Error::unavailable(failed("create", &path, &e).message)),
+        }
     }
 
     /// Deletes versions below `newest` − [`KEEP`], upward, each confirmed before the next.
@@ -167,7 +196,8 @@ impl Register {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::DurableLocal;
+    use crate::store::{DurableLocal, Faults, FaultyStore};
+    use object_store::memory::InMemory;
     use std::sync::Arc;
 
     fn register(dir: &tempfile::TempDir) -> Register {
@@ -184,6 +214,22 @@ mod tests {
         assert!(b.put(2, 2, b"b").await.unwrap());
         let newest = a.newest().await.unwrap().unwrap();
         assert_eq!((newest.number, newest.epoch, newest.content.as_ref()), (2, 2, b"b".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn what_a_store_does_on_a_bad_day_is_neither_won_nor_lost() {
+        let faults = Faults { conflict: 0.2, ..Faults::unreliable(0.1, Duration::ZERO) };
+        for seed in 0..20 {
+            let store = FaultyStore::new(Arc::new(InMemory::new()), faults, seed);
+            let r = Register::new(store.clone(), Path::from("r"));
+            let mine = r.put(1, 1, b"mine").await;
+            store.enable(false);
+            let there = r.newest().await.unwrap();
+            match mine {
+                Ok(won) => assert!(won && there.is_some(), "seed {seed}: nobody else has put it"),
+                Err(e) => assert_eq!(e.kind, ErrorKind::Unavailable, "seed {seed}: {e}"),
+            }
+        }
     }
 
     #[tokio::test]

@@ -10,8 +10,8 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -35,6 +35,8 @@ pub struct Faults {
     pub timeout: f64,
     /// An answer only after [`Self::delay`].
     pub slow: f64,
+    /// A create-if-absent that is refused though nothing is there, as S3 does to one of two that come at once.
+    pub conflict: f64,
     /// A read that gives fewer bytes than were asked for, without an error.
     pub short_read: f64,
     /// A read with one bit wrong.
@@ -196,6 +198,9 @@ impl fmt::Display for FaultyStore {
 #[async_trait]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        if opts.mode == PutMode::Create && self.state.happens(self.state.faults().conflict) {
+            return Err(Error::AlreadyExists { path: location.to_string(), source: "injected fault: 409 conflict".into() });
+        }
         self.mutate(location, self.inner.put_opts(location, payload, opts)).await
     }
 
