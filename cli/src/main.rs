@@ -1,10 +1,12 @@
 //! `stele`: runs Stele, and talks to it.
 //!
-//! Modules import one way: `print`, `client`, `logging` → `role`, `sql`, `table`, `rows`, `inspect` → `ingest`, `project` →
-//! `derived` → `demo`. Everything but the
+//! Modules import one way: `print`, `client`, `logging` → `role`, `sql`, `table`, `rows`, `inspect` → `cluster`, `config`, `ingest`,
+//! `project` → `derived` → `demo`. Everything but the
 //! roles and `inspect` goes over REST, as any other client would.
 
 mod client;
+mod cluster;
+mod config;
 mod demo;
 mod derived;
 mod ingest;
@@ -41,6 +43,12 @@ enum Command {
     Tabletserver(role::TabletServerArgs),
     /// Run a gateway.
     Gateway(role::GatewayArgs),
+    /// Run a cluster of several processes.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// Show what can be set, and what is.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Create, list, show and delete tables.
     #[command(subcommand)]
     Table(table::TableCommand),
@@ -80,6 +88,8 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Master(args) => role::master(args).await,
         Command::Tabletserver(args) => role::tabletserver(args).await,
         Command::Gateway(args) => role::gateway(args).await,
+        Command::Cluster(command) => cluster::run(command).await,
+        Command::Config(command) => config::run(command),
         Command::Table(command) => table::run(command).await,
         Command::Rows(command) => rows::run(command).await,
         Command::Ingest(args) => ingest::run(args).await,

@@ -1,29 +1,36 @@
-//! Settings of the three roles, read from a YAML file or built by `stele up`. Unknown keys are refused.
+//! Settings of the three roles, as they are defined, once: the comments, types and defaults here make the options of the
+//! binary, their environment variables, the JSON schema and the commented YAML. Unknown keys are refused.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// A master node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MasterConfig {
     /// Where its RPC listens. Port 0 takes a free one.
+    #[serde(default = "master_listen")]
     pub listen: SocketAddr,
     /// The `host:port` that the other masters reach it at; default: the listening address.
     #[serde(default)]
+    #[schemars(example = "master-0.stele:7700")]
     pub advertise: Option<String>,
-    /// RPC addresses of other masters, `host:port`: an empty data folder joins their cluster. None: it founds one.
+    /// RPC addresses of other masters, `host:port`: with an empty data folder it joins their cluster. None: it founds one.
     #[serde(default)]
     pub masters: Vec<String>,
     /// Folder of its Raft log, snapshots and node id. Never wiped under a running cluster.
+    #[schemars(example = "/var/lib/stele/master")]
     pub data_dir: PathBuf,
-    /// The object store of the cluster: `s3://…`, `gs://…` or a folder.
+    /// The object store of the cluster: `s3://bucket/prefix`, `gs://bucket/prefix` or a folder. Endpoint and credentials
+    /// come from the usual environment variables (`AWS_…`, `GOOGLE_…`). A cluster has a prefix of its own.
+    #[schemars(example = "s3://bucket/prefix")]
     pub store: String,
 }
 
 /// Where a tablet server writes its log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogKind {
     /// Objects in the store: a commit costs one put, and any server can take over.
@@ -34,19 +41,24 @@ pub enum LogKind {
 }
 
 /// A tablet server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TabletServerConfig {
     /// Where its RPC listens. Port 0 takes a free one.
+    #[serde(default = "tabletserver_listen")]
     pub listen: SocketAddr,
     /// The `host:port` that others reach it at; default: the listening address.
     #[serde(default)]
+    #[schemars(example = "tabletserver-0.stele:7710")]
     pub advertise: Option<String>,
     /// Folder of its id and its cache; with a log on disk, of its log, which belongs to this volume.
+    #[schemars(example = "/var/lib/stele/server")]
     pub data_dir: PathBuf,
-    /// The object store of the cluster.
+    /// The object store of the cluster, as the masters have it: `s3://bucket/prefix`, `gs://bucket/prefix` or a folder.
+    #[schemars(example = "s3://bucket/prefix")]
     pub store: String,
     /// RPC addresses of the master nodes, `host:port`.
+    #[schemars(example = ["master-0.stele:7700", "master-1.stele:7700", "master-2.stele:7700"])]
     pub masters: Vec<String>,
     /// Where it writes its log. A server keeps the kind that it began with.
     #[serde(default)]
@@ -60,7 +72,24 @@ pub struct TabletServerConfig {
     /// Bytes under `data_dir` that keep what was read from the object store; 0 for none, else at least 64 MiB. Default:
     /// 1 GiB, but none if the store is a folder, which is as near.
     #[serde(default)]
+    #[schemars(example = 1_u64 << 30)]
     pub disk_cache_bytes: Option<u64>,
+}
+
+const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+fn master_listen() -> SocketAddr {
+    local(7700)
+}
+
+fn tabletserver_listen() -> SocketAddr {
+    local(7710)
+}
+
+fn gateway_listen() -> SocketAddr {
+    local(8080)
 }
 
 const DEFAULT_DISK_CACHE_BYTES: u64 = 1 << 30;
@@ -84,19 +113,35 @@ fn default_cache_bytes() -> u64 {
 }
 
 /// A gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayConfig {
     /// Where its HTTP listens. Port 0 takes a free one.
+    #[serde(default = "gateway_listen")]
     pub listen: SocketAddr,
     /// RPC addresses of the master nodes, `host:port`.
+    #[schemars(example = ["master-0.stele:7700", "master-1.stele:7700", "master-2.stele:7700"])]
     pub masters: Vec<String>,
     /// Whether it runs derived tables.
     #[serde(default = "yes")]
     pub runs: bool,
     /// Its name in run records; default: its listening address.
     #[serde(default)]
+    #[schemars(example = "gateway-0")]
     pub name: Option<String>,
+    /// Bytes of rows that it may hold together on their way to tablets; more are refused with 429. More: a burst is taken in
+    /// whole, and waits longer.
+    #[serde(default = "default_write_buffer_bytes")]
+    pub write_buffer_bytes: usize,
+    /// Milliseconds after which a read of rows that is not answered is sent a second time, for one read in ten at most.
+    /// Less: rare slow answers are hidden, at the cost of some more work. Default: never.
+    #[serde(default)]
+    #[schemars(example = 50_u64)]
+    pub hedge_reads_after_ms: Option<u64>,
+}
+
+fn default_write_buffer_bytes() -> usize {
+    256 << 20
 }
 
 fn yes() -> bool {

@@ -1,5 +1,6 @@
 use super::process::REQUEST_TIMEOUT;
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -51,6 +52,16 @@ impl Http {
         let body = Some(("application/x-ndjson", lines.as_bytes().to_vec()));
         let (status, text) = self.request(Method::POST, &format!("/v1/tables/{table}/ingest"), "application/json", body)?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Sends NDJSON lines, to be answered within so many seconds; status, headers and body of the answer.
+    pub fn post_lines(&self, path: &str, lines: &str, seconds: u32) -> Result<(u16, HeaderMap, String), String> {
+        self.runtime.block_on(async {
+            let request = self.client.post(format!("{}{path}", self.base)).header("content-type", "application/x-ndjson");
+            let response = request.header("stele-timeout", seconds).body(lines.to_owned()).send().await.map_err(|e| format!("{e:?}"))?;
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            Ok((status, headers, response.text().await.map_err(|e| format!("{e:?}"))?))
+        })
     }
 
     /// The rows of a query as JSON objects.

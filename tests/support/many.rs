@@ -1,7 +1,9 @@
 use super::http::Http;
+use super::ministack::Bucket;
 use super::process::{Running, stele};
 use super::wait_for;
 use std::path::PathBuf;
+use std::process::Command;
 use tempfile::TempDir;
 
 const ANY: &str = "127.0.0.1:0";
@@ -9,26 +11,37 @@ const ANY: &str = "127.0.0.1:0";
 /// Several masters and tablet servers that log to the store, and one gateway, each a process on one folder.
 pub struct Many {
     dir: TempDir,
+    bucket: Bucket,
     /// The first one has founded the cluster.
     pub masters: Vec<Running>,
     pub servers: Vec<Running>,
-    gateway: Running,
+    pub gateway: Running,
 }
 
 impl Many {
-    /// Ready to be written.
+    /// Ready to be written, on a folder.
     pub fn start(masters: usize, servers: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let bucket = Bucket::folder(&dir.path().join("bucket"));
+        Self::start_in(dir, masters, servers, bucket)
+    }
+
+    /// Ready to be written, on this bucket.
+    pub fn start_on(bucket: Bucket, masters: usize, servers: usize) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), masters, servers, bucket)
+    }
+
+    fn start_in(dir: TempDir, masters: usize, servers: usize, bucket: Bucket) -> Self {
         let mut group: Vec<Running> = Vec::new();
         for n in 0..masters {
-            group.push(master(&dir, n, ANY, &addresses(&group)));
+            group.push(master(&dir, &bucket, n, ANY, &addresses(&group)));
         }
         let known = addresses(&group);
-        let servers = (0..servers).map(|n| tabletserver(&dir, n, ANY, &known)).collect();
+        let servers = (0..servers).map(|n| tabletserver(&dir, &bucket, n, ANY, &known)).collect();
         let mut command = stele();
         command.arg("gateway").args(["--listen", ANY, "--masters", &known]);
         let gateway = Running::start(&mut command, &dir.path().join("gateway.log"));
-        let cluster = Self { dir, masters: group, servers, gateway };
+        let cluster = Self { dir, bucket, masters: group, servers, gateway };
         let http = cluster.http();
         wait_for("a first answer to SQL", || http.try_sql("select count(*) as n from system.runs").ok());
         cluster
@@ -49,16 +62,29 @@ impl Many {
         self.dir.path().join(format!("server{n}"))
     }
 
+    /// What a tablet server has logged.
+    pub fn server_log(&self, n: usize) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("server{n}.log"))).unwrap()
+    }
+
+    /// Fails the test unless all processes still run.
+    #[track_caller]
+    pub fn assert_runs(&mut self) {
+        for (n, running) in self.masters.iter_mut().chain(&mut self.servers).chain([&mut self.gateway]).enumerate() {
+            assert!(running.runs(), "process {n} of masters, tablet servers and gateway has ended");
+        }
+    }
+
     /// Starts a killed master again, where it was.
     pub fn restart_master(&mut self, n: usize) {
         let address = self.masters[n].address.clone();
-        self.masters[n] = master(&self.dir, n, &address, "");
+        self.masters[n] = master(&self.dir, &self.bucket, n, &address, "");
     }
 
     /// Starts a killed tablet server again, where it was.
     pub fn restart_server(&mut self, n: usize) {
         let address = self.servers[n].address.clone();
-        self.servers[n] = tabletserver(&self.dir, n, &address, &addresses(&self.masters));
+        self.servers[n] = tabletserver(&self.dir, &self.bucket, n, &address, &addresses(&self.masters));
     }
 }
 
@@ -66,20 +92,23 @@ fn addresses(running: &[Running]) -> String {
     running.iter().map(|r| r.address.clone()).collect::<Vec<_>>().join(",")
 }
 
-fn master(dir: &TempDir, n: usize, listen: &str, others: &str) -> Running {
+fn master(dir: &TempDir, bucket: &Bucket, n: usize, listen: &str, others: &str) -> Running {
     let mut command = stele();
     command.args(["master", "--listen", listen, "--data-dir"]).arg(dir.path().join(format!("master{n}")));
-    command.arg("--store").arg(dir.path().join("bucket"));
     if !others.is_empty() {
         command.args(["--masters", others]);
     }
-    Running::start(&mut command, &dir.path().join(format!("master{n}.log")))
+    Running::start(with_store(&mut command, bucket), &dir.path().join(format!("master{n}.log")))
 }
 
-fn tabletserver(dir: &TempDir, n: usize, listen: &str, masters: &str) -> Running {
+fn tabletserver(dir: &TempDir, bucket: &Bucket, n: usize, listen: &str, masters: &str) -> Running {
     let mut command = stele();
     command.args(["tabletserver", "--listen", listen, "--masters", masters, "--data-dir"]).arg(dir.path().join(format!("server{n}")));
     // So small that the tests' few rows are flushed again and again.
-    command.arg("--store").arg(dir.path().join("bucket")).args(["--memtable-bytes", "100000"]);
-    Running::start(&mut command, &dir.path().join(format!("server{n}.log")))
+    command.args(["--memtable-bytes", "100000"]);
+    Running::start(with_store(&mut command, bucket), &dir.path().join(format!("server{n}.log")))
+}
+
+fn with_store<'a>(command: &'a mut Command, bucket: &Bucket) -> &'a mut Command {
+    command.args(["--store", &bucket.url]).envs(bucket.env.iter().map(|(name, value)| (name, value)))
 }

@@ -16,6 +16,19 @@ pub fn stele() -> Command {
     command
 }
 
+/// Commands whose output is kept.
+pub trait Logged {
+    /// Appends stdout and stderr to a file.
+    fn logged(&mut self, log: &Path) -> &mut Self;
+}
+
+impl Logged for Command {
+    fn logged(&mut self, log: &Path) -> &mut Self {
+        let file = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        self.stdout(file.try_clone().unwrap()).stderr(file)
+    }
+}
+
 /// A command that has ended.
 #[derive(Debug)]
 pub struct Finished {
@@ -98,6 +111,11 @@ impl Running {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let ended = super::wait_for("a clean end", || self.child.try_wait().unwrap());
         assert!(ended.success(), "ended with {ended}");
+    }
+
+    /// Waits until it ends by itself; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        super::wait_for("the end of a process", || self.child.try_wait().unwrap()).code()
     }
 
     /// Sends a signal by its name without `SIG`.

@@ -13,7 +13,7 @@ pub use script::Script;
 
 use crate::client::Client;
 use crate::project::Project;
-use crate::role::{Local, print_urls, wait_for_end};
+use crate::role::{Ends, Local, print_urls};
 use crate::{derived, logging, print, table};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -57,6 +57,7 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
 
     let began = Instant::now();
     let local = Local::start(&args.dir, args.listen).await?;
+    let mut ends = Ends::listen()?;
     let demo = Demo { project, script, screen, client: Client::new(&format!("http://{}", reachable(local.address())))? };
     demo.screen.title(&demo.script.title)?;
     demo.screen.done(&format!("all roles run in this process on '{}'", args.dir.display()), began.elapsed())?;
@@ -64,17 +65,17 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     // Ctrl-C ends the demo at any step; the roles are then shut down as at its end.
     let code = tokio::select! {
         played = demo.play(&args, feed, began) => played?,
-        ended = wait_for_end() => ended.map(|()| ExitCode::SUCCESS)?,
+        () = ends.told() => ExitCode::SUCCESS,
     };
     if !args.exit && code == ExitCode::SUCCESS {
         demo.screen.section("Go on")?;
         print_urls(reachable(local.address()))?;
         demo.screen.text(&format!("stele sql --url {} \"select * from system.runs limit 5\"", demo.client.base()))?;
         demo.screen.text("Ctrl-C ends.")?;
-        wait_for_end().await?;
+        ends.told().await;
     }
-    local.shutdown().await.context("the roles did not end cleanly")?;
-    Ok(code)
+    let ended = ends.end(local.shutdown()).await.context("the roles did not end cleanly")?;
+    Ok(if ended == ExitCode::SUCCESS { code } else { ended })
 }
 
 /// Everything that a step needs.

@@ -9,6 +9,8 @@ use std::path::Path;
 const MEMTABLE_BYTES: usize = 64 << 20;
 /// Bytes of decoded blocks in memory.
 const CACHE_BYTES: u64 = 256 << 20;
+/// Bytes of rows on their way to the tablet server.
+const WRITE_BUFFER_BYTES: usize = 64 << 20;
 /// RPC stays on this machine, on a free port.
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -47,7 +49,14 @@ impl Local {
         };
         let tabletserver = tabletserver::TabletServer::start(config, clock.clone()).await.context("the tablet server does not start")?;
 
-        let config = GatewayConfig { listen, masters, runs: true, name: Some("local".into()) };
+        let config = GatewayConfig {
+            listen,
+            masters,
+            runs: true,
+            name: Some("local".into()),
+            write_buffer_bytes: WRITE_BUFFER_BYTES,
+            hedge_reads_after_ms: None,
+        };
         let gateway = gateway::Gateway::start(config, clock).await.context("the gateway does not start")?;
         Ok(Self { master, tabletserver, gateway, _lock: lock })
     }

@@ -1,26 +1,34 @@
 //! The roles: each alone, or all in one process.
 
+mod file;
 mod local;
 mod lock;
+mod schema;
 mod settings;
 mod signal;
 
 pub use local::Local;
-pub use settings::{GatewayArgs, MasterArgs, TabletServerArgs};
-pub use signal::wait_for_end;
+pub use lock::FolderLock;
+pub use schema::{Field, Kind, RoleConfig, fields, schema};
+pub use settings::{GatewayArgs, MasterArgs, Settings, TabletServerArgs};
+pub use signal::{END_WITH_STDIN, Ends};
 
 use crate::logging;
 use anyhow::{Context, Result};
 use clap::Args;
 use common::ErrorKind;
+use common::config::TabletServerConfig;
 use common::time::SystemClock;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What a role logs unless told otherwise; openraft's own course is of interest only when it goes wrong.
 const ROLE_LOG: &str = "info,openraft=warn";
+/// Pause between attempts to begin a further life.
+const START_AGAIN: Duration = Duration::from_secs(1);
 
 /// Options of `stele up`.
 #[derive(Debug, Args)]
@@ -36,32 +44,36 @@ pub struct UpArgs {
 /// Runs all roles until told to end.
 pub async fn up(args: UpArgs) -> Result<ExitCode> {
     logging::start("warn")?;
-    let local = Local::start(&args.dir, args.listen).await?;
+    let mut ends = Ends::listen()?;
+    let Some(local) = unless_told(&mut ends, Local::start(&args.dir, args.listen)).await? else { return Ok(ExitCode::SUCCESS) };
     announce(local.address())?;
     print_urls(local.address())?;
-    wait_for_end().await?;
-    local.shutdown().await?;
-    Ok(ExitCode::SUCCESS)
+    ends.told().await;
+    ends.end(local.shutdown()).await
 }
 
-/// Runs a master until told to end.
+/// Runs a master until told to end, or until its Raft cannot go on.
 pub async fn master(args: MasterArgs) -> Result<ExitCode> {
     logging::start(ROLE_LOG)?;
-    let running = master::Master::start(args.config()?, SystemClock::shared()).await.context("the master does not start")?;
+    let (config, mut ends) = (args.config()?, Ends::listen()?);
+    let starting = async { master::Master::start(config, SystemClock::shared()).await.context("the master does not start") };
+    let Some(running) = unless_told(&mut ends, starting).await? else { return Ok(ExitCode::SUCCESS) };
     announce(running.local_addr())?;
-    wait_for_end().await?;
-    running.shutdown().await?;
-    Ok(ExitCode::SUCCESS)
+    tokio::select! {
+        () = ends.told() => {}
+        why = running.failed() => return Err(why).context("the master has failed"),
+    }
+    ends.end(async { Ok(running.shutdown().await?) }).await
 }
 
 /// Runs a tablet server until told to end. One that was taken for dead begins a new life.
 pub async fn tabletserver(args: TabletServerArgs) -> Result<ExitCode> {
     logging::start(ROLE_LOG)?;
-    let mut config = args.config()?;
+    let (mut config, mut ends) = (args.config()?, Ends::listen()?);
     let mut announced = false;
     loop {
-        let started = tabletserver::TabletServer::start(config.clone(), SystemClock::shared()).await;
-        let running = started.context("the tablet server does not start")?;
+        let starting = start_tabletserver(&config, announced);
+        let Some(running) = unless_told(&mut ends, starting).await? else { return Ok(ExitCode::SUCCESS) };
         // Port 0 is a free one once only: others find the next life where this one was.
         config.listen = running.local_addr();
         if !announced {
@@ -69,11 +81,7 @@ pub async fn tabletserver(args: TabletServerArgs) -> Result<ExitCode> {
             announced = true;
         }
         tokio::select! {
-            told = wait_for_end() => {
-                told?;
-                running.shutdown().await?;
-                return Ok(ExitCode::SUCCESS);
-            }
+            () = ends.told() => return ends.end(async { Ok(running.shutdown().await?) }).await,
             ended = running.wait() => match ended {
                 Err(e) if e.kind == ErrorKind::Fenced => tracing::warn!(error = %e, "a new life of this tablet server begins"),
                 other => other?,
@@ -82,14 +90,37 @@ pub async fn tabletserver(args: TabletServerArgs) -> Result<ExitCode> {
     }
 }
 
+/// A life of a tablet server. A first one says what is wrong; a later one has run with these settings before, so it waits
+/// for what does not answer now.
+async fn start_tabletserver(config: &TabletServerConfig, again: bool) -> Result<tabletserver::TabletServer> {
+    loop {
+        match tabletserver::TabletServer::start(config.clone(), SystemClock::shared()).await {
+            Err(e) if again && e.kind == ErrorKind::Unavailable => {
+                tracing::warn!(error = %e, "the tablet server does not start; it tries again");
+                tokio::time::sleep(START_AGAIN).await;
+            }
+            started => return started.context("the tablet server does not start"),
+        }
+    }
+}
+
 /// Runs a gateway until told to end.
 pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
     logging::start(ROLE_LOG)?;
-    let running = gateway::Gateway::start(args.config()?, SystemClock::shared()).await.context("the gateway does not start")?;
+    let (config, mut ends) = (args.config()?, Ends::listen()?);
+    let starting = async { gateway::Gateway::start(config, SystemClock::shared()).await.context("the gateway does not start") };
+    let Some(running) = unless_told(&mut ends, starting).await? else { return Ok(ExitCode::SUCCESS) };
     announce(running.local_addr())?;
-    wait_for_end().await?;
-    running.shutdown().await?;
-    Ok(ExitCode::SUCCESS)
+    ends.told().await;
+    ends.end(async { Ok(running.shutdown().await?) }).await
+}
+
+/// What starts, unless the process is told to end before.
+async fn unless_told<T>(ends: &mut Ends, starting: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    tokio::select! {
+        () = ends.told() => Ok(None),
+        started = starting => started.map(Some),
+    }
 }
 
 /// The line that scripts wait for.

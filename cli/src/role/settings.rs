@@ -1,146 +1,122 @@
 //! A role's settings: built-in defaults, over them the `--config` file, over it the environment, over it options.
+//!
+//! Options, variables and what is asked of a file are made from the schema, so that each setting is defined once.
 
-use anyhow::{Context, Result, anyhow};
-use clap::Args;
+use super::file::SettingsFile;
+use super::schema::{Field, Kind, RoleConfig, fields};
+use anyhow::{Result, anyhow};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use common::config::{GatewayConfig, MasterConfig, TabletServerConfig};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_yaml_ng::{Mapping, Value};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::marker::PhantomData;
+use std::path::PathBuf;
 
 /// Options of `stele master`.
-#[derive(Debug, Args, Serialize)]
-pub struct MasterArgs {
-    /// YAML file with the same settings.
-    #[arg(long, env = "STELE_CONFIG")]
-    #[serde(skip)]
-    config: Option<PathBuf>,
-    /// Where its RPC listens [default: 127.0.0.1:7700].
-    #[arg(long, env = "STELE_LISTEN")]
-    listen: Option<SocketAddr>,
-    /// The host:port that the other masters reach it at [default: the listening address].
-    #[arg(long, env = "STELE_ADVERTISE")]
-    advertise: Option<String>,
-    /// RPC addresses of other masters, host:port, separated by commas: an empty data folder joins their cluster [default:
-    /// none, an empty one founds a cluster].
-    #[arg(long, env = "STELE_MASTERS", value_delimiter = ',')]
-    masters: Option<Vec<String>>,
-    /// Folder of its Raft log and node id.
-    #[arg(long, env = "STELE_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-    /// The cluster's object store: s3://…, gs://… or a folder.
-    #[arg(long, env = "STELE_STORE")]
-    store: Option<String>,
-}
-
+pub type MasterArgs = Settings<MasterConfig>;
 /// Options of `stele tabletserver`.
-#[derive(Debug, Args, Serialize)]
-pub struct TabletServerArgs {
-    /// YAML file with the same settings.
-    #[arg(long, env = "STELE_CONFIG")]
-    #[serde(skip)]
-    config: Option<PathBuf>,
-    /// Where its RPC listens [default: 127.0.0.1:7710].
-    #[arg(long, env = "STELE_LISTEN")]
-    listen: Option<SocketAddr>,
-    /// The host:port that others reach it at [default: the listening address].
-    #[arg(long, env = "STELE_ADVERTISE")]
-    advertise: Option<String>,
-    /// Folder of its id and its cache, and of its log if that is on disk.
-    #[arg(long, env = "STELE_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-    /// The cluster's object store: s3://…, gs://… or a folder.
-    #[arg(long, env = "STELE_STORE")]
-    store: Option<String>,
-    /// RPC addresses of the masters, host:port, separated by commas.
-    #[arg(long, env = "STELE_MASTERS", value_delimiter = ',')]
-    masters: Option<Vec<String>>,
-    /// Where it writes its log: in the object store, so that others take over at once, or on its own disk [default: object].
-    #[arg(long, env = "STELE_LOG", value_parser = ["object", "disk"])]
-    log: Option<String>,
-    /// Bytes that all memtables may hold together.
-    #[arg(long, env = "STELE_MEMTABLE_BYTES")]
-    memtable_bytes: Option<usize>,
-    /// Bytes of decoded blocks kept in memory.
-    #[arg(long, env = "STELE_CACHE_BYTES")]
-    cache_bytes: Option<u64>,
-    /// Bytes of the data folder that keep what was read from the object store; 0 for none [default: 1 GiB, none if the
-    /// store is a folder].
-    #[arg(long, env = "STELE_DISK_CACHE_BYTES")]
-    disk_cache_bytes: Option<u64>,
-}
-
+pub type TabletServerArgs = Settings<TabletServerConfig>;
 /// Options of `stele gateway`.
-#[derive(Debug, Args, Serialize)]
-pub struct GatewayArgs {
-    /// YAML file with the same settings.
-    #[arg(long, env = "STELE_CONFIG")]
-    #[serde(skip)]
-    config: Option<PathBuf>,
-    /// Where its HTTP listens [default: 127.0.0.1:8080].
-    #[arg(long, env = "STELE_LISTEN")]
-    listen: Option<SocketAddr>,
-    /// RPC addresses of the masters, host:port, separated by commas.
-    #[arg(long, env = "STELE_MASTERS", value_delimiter = ',')]
-    masters: Option<Vec<String>>,
-    /// Whether it runs derived tables [default: true].
-    #[arg(long, env = "STELE_RUNS")]
-    runs: Option<bool>,
-    /// Its name in run records [default: its listening address].
-    #[arg(long, env = "STELE_NAME")]
-    name: Option<String>,
+pub type GatewayArgs = Settings<GatewayConfig>;
+
+const FILE: &str = "config";
+
+/// What a role was told on its command line and in its environment.
+#[derive(Clone, Debug)]
+pub struct Settings<T> {
+    file: Option<PathBuf>,
+    /// By options and variables.
+    given: Mapping,
+    role: PhantomData<T>,
 }
 
-impl MasterArgs {
-    /// The settings of a master.
-    pub fn config(&self) -> Result<MasterConfig> {
-        resolve(self.config.as_deref(), self, "127.0.0.1:7700")
+impl<T: RoleConfig> Settings<T> {
+    /// All settings together.
+    pub fn config(&self) -> Result<T> {
+        let fields = fields::<T>();
+        let file = self.file.as_deref().map(|path| SettingsFile::read(path, T::ROLE, &fields)).transpose()?.unwrap_or_default();
+        let mut settings = file.settings.clone();
+        settings.extend(self.given.clone());
+        serde_path_to_error::deserialize(Value::Mapping(settings)).map_err(|e| {
+            let path = e.path().to_string();
+            self.explain(&file, path.split(['.', '[']).next().unwrap_or_default(), &e.into_inner().to_string())
+        })
     }
-}
 
-impl TabletServerArgs {
-    /// The settings of a tablet server.
-    pub fn config(&self) -> Result<TabletServerConfig> {
-        resolve(self.config.as_deref(), self, "127.0.0.1:7710")
-    }
-}
-
-impl GatewayArgs {
-    /// The settings of a gateway.
-    pub fn config(&self) -> Result<GatewayConfig> {
-        resolve(self.config.as_deref(), self, "127.0.0.1:8080")
-    }
-}
-
-fn resolve<T: DeserializeOwned>(file: Option<&Path>, options: &impl Serialize, listen: &str) -> Result<T> {
-    let mut settings = match file {
-        Some(path) => read_file(path)?,
-        None => Mapping::new(),
-    };
-    let Value::Mapping(options) = serde_yaml_ng::to_value(options)? else {
-        return Err(anyhow!("options are not a map"));
-    };
-    settings.extend(options.into_iter().filter(|(_, v)| !v.is_null()));
-    settings.entry("listen".into()).or_insert_with(|| listen.into());
-    let place = file.map_or_else(|| "settings".to_owned(), |path| format!("settings of '{}'", path.display()));
-    serde_yaml_ng::from_value(Value::Mapping(settings)).map_err(|e| explain(&e.to_string())).context(place)
-}
-
-fn read_file(path: &Path) -> Result<Mapping> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))?;
-    // An empty file is a file without settings.
-    let settings: Option<Mapping> = serde_yaml_ng::from_str(&text).with_context(|| format!("'{}'", path.display()))?;
-    Ok(settings.unwrap_or_default())
-}
-
-/// A missing setting can be given in three ways: say them.
-fn explain(message: &str) -> anyhow::Error {
-    match message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
-        Some((name, _)) => {
-            let (option, variable) = (name.replace('_', "-"), name.to_uppercase());
-            anyhow!("'{name}' is missing: give --{option}, set STELE_{variable}, or write it in the --config file")
+    /// Says where a wrong setting was given, and how a missing one can be.
+    fn explain(&self, file: &SettingsFile, name: &str, message: &str) -> anyhow::Error {
+        let ways = |name: &str| (name.replace('_', "-"), name.to_uppercase());
+        if let Some((missing, _)) = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
+            let (option, variable) = ways(missing);
+            return anyhow!("'{missing}' is missing: give --{option}, set STELE_{variable}, or write it in the --config file");
         }
-        None => anyhow!("{message}"),
+        if self.given.contains_key(name) {
+            let (option, variable) = ways(name);
+            return anyhow!("--{option} or STELE_{variable}: {message}");
+        }
+        if file.settings.contains_key(name) { anyhow!("{}: '{name}': {message}", file.place(name)) } else { anyhow!("settings: {message}") }
+    }
+}
+
+fn argument(field: &Field) -> Arg {
+    let default = field.default.as_ref().map(shown).filter(|d| !d.is_empty()).map_or_else(String::new, |d| format!(" [default: {d}]"));
+    let arg = Arg::new(field.name.clone()).long(field.option()).env(field.variable()).help(format!("{}{default}", field.doc));
+    let arg = arg.value_name(match field.kind {
+        Kind::Number => "N",
+        Kind::Switch => "true|false",
+        _ => "VALUE",
+    });
+    match &field.kind {
+        Kind::Text => arg,
+        Kind::Number => arg.value_parser(value_parser!(u64)),
+        Kind::Switch => arg.value_parser(value_parser!(bool)),
+        Kind::List => arg.value_delimiter(',').action(ArgAction::Append),
+        Kind::Choice(choices) => arg.value_parser(PossibleValuesParser::new(choices.clone())),
+    }
+}
+
+/// A value as it is written after an option.
+fn shown(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(all) => all.iter().map(shown).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+fn given(field: &Field, matches: &mut ArgMatches) -> Option<Value> {
+    let name = field.name.as_str();
+    match field.kind {
+        Kind::Text | Kind::Choice(_) => matches.remove_one::<String>(name).map(Value::from),
+        Kind::Number => matches.remove_one::<u64>(name).map(Value::from),
+        Kind::Switch => matches.remove_one::<bool>(name).map(Value::from),
+        Kind::List => matches.remove_many::<String>(name).map(|all| all.map(Value::from).collect()),
+    }
+}
+
+impl<T: RoleConfig> Args for Settings<T> {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new(FILE).long(FILE).env("STELE_CONFIG").value_name("FILE").value_parser(value_parser!(PathBuf));
+        let file = file.help("YAML file with the same settings; their environment variables and options go before it");
+        command.arg(file).args(fields::<T>().iter().map(argument))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<T: RoleConfig> FromArgMatches for Settings<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut matches = matches.clone();
+        let file = matches.remove_one(FILE);
+        let given = fields::<T>().iter().filter_map(|f| Some((f.name.as_str().into(), given(f, &mut matches)?))).collect();
+        Ok(Self { file, given, role: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -148,27 +124,44 @@ fn explain(message: &str) -> anyhow::Error {
 mod tests {
     use super::*;
 
-    fn args() -> MasterArgs {
-        MasterArgs { config: None, listen: None, advertise: None, masters: None, data_dir: None, store: None }
+    fn parse<T: RoleConfig>(options: &[&str]) -> Settings<T> {
+        let command = Settings::<T>::augment_args(Command::new("role"));
+        let mut matches = command.try_get_matches_from([&["role"], options].concat()).unwrap();
+        Settings::from_arg_matches_mut(&mut matches).unwrap()
+    }
+
+    fn with_file<T: RoleConfig>(text: &str, options: &[&str]) -> Result<T, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("role.yaml");
+        std::fs::write(&file, text).unwrap();
+        let settings = parse::<T>(&[&["--config", file.to_str().unwrap()], options].concat());
+        settings.config().map_err(|e| format!("{e:#}"))
     }
 
     #[test]
     fn options_win_over_the_file_and_defaults_fill_in() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("master.yaml");
-        std::fs::write(&file, "data_dir: /a\nstore: /b\n").unwrap();
-        let config = MasterArgs { config: Some(file), store: Some("/c".into()), ..args() }.config().unwrap();
+        let config: MasterConfig = with_file("data_dir: /a\nstore: /b\n", &["--store", "/c"]).unwrap();
         assert_eq!((config.data_dir, config.store.as_str(), config.listen.port()), ("/a".into(), "/c", 7700));
+        let text = "data_dir: /a\nstore: /b\nmasters: [a:1]\nlog: disk\nmemtable_bytes: 5\n";
+        let config: TabletServerConfig = with_file(text, &["--masters", "b:2,c:3", "--disk-cache-bytes", "7"]).unwrap();
+        assert_eq!((config.masters, config.memtable_bytes, config.disk_cache_bytes), (vec!["b:2".into(), "c:3".into()], 5, Some(7)));
+        let config: GatewayConfig = with_file("", &["--masters", "b:2", "--runs", "false"]).unwrap();
+        assert!(!config.runs && config.name.is_none());
     }
 
     #[test]
-    fn what_is_missing_or_unknown_is_named() {
-        let missing = format!("{:#}", args().config().unwrap_err());
-        assert!(missing.contains("STELE_DATA_DIR") || missing.contains("STELE_STORE"), "{missing}");
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("master.yaml");
-        std::fs::write(&file, "data_dir: /a\nstore: /b\nsotre: /c\n").unwrap();
-        let unknown = format!("{:#}", MasterArgs { config: Some(file.clone()), ..args() }.config().unwrap_err());
-        assert!(unknown.contains("sotre") && unknown.contains(&file.display().to_string()), "{unknown}");
+    fn what_is_missing_wrong_or_unknown_is_named_with_its_place() {
+        let wrong = |text: &str, options: &[&str]| with_file::<TabletServerConfig>(text, options).unwrap_err();
+        let missing = wrong("", &[]);
+        assert!(missing.contains("--data-dir") && missing.contains("STELE_DATA_DIR"), "{missing}");
+        let unknown = wrong("data_dir: /a\n\nsotre: /c\n", &[]);
+        assert!(unknown.contains("role.yaml:3:1") && unknown.contains("did you mean 'store'?"), "{unknown}");
+        let good = "data_dir: /a\nstore: /b\nmasters: []\n";
+        let kind = wrong(&format!("{good}memtable_bytes: many\n"), &[]);
+        assert!(kind.contains("role.yaml:4:1: 'memtable_bytes'") && kind.contains("many"), "{kind}");
+        let option = wrong(good, &["--listen", "nowhere"]);
+        assert!(option.contains("--listen or STELE_LISTEN"), "{option}");
+        let syntax = wrong("data_dir: [/a\n", &[]);
+        assert!(syntax.contains("role.yaml:"), "{syntax}");
     }
 }

@@ -1,0 +1,158 @@
+//! A real S3-compatible server: MiniStack, from PyPI, as a process on a free port.
+//!
+//! It keeps create-if-absent and compare-and-swap atomically, and its objects over a SIGKILL.
+
+use super::process::Logged;
+use super::wait_for;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// What is installed.
+const PACKAGE: &str = "ministack";
+const VERSION: &str = "1.5.33";
+
+/// Killed when dropped.
+pub struct Ministack {
+    dir: TempDir,
+    binary: PathBuf,
+    port: u16,
+    child: Child,
+}
+
+/// A bucket, and what a process must find in its environment to reach it.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// For `--store`.
+    pub url: String,
+    /// Variables as S3's own tools read them.
+    pub env: Vec<(String, String)>,
+}
+
+impl Bucket {
+    /// A folder of this machine.
+    pub fn folder(path: &Path) -> Self {
+        Self { url: path.display().to_string(), env: Vec::new() }
+    }
+
+    /// A bucket of an S3 server at `endpoint`, for example `http://127.0.0.1:9000`.
+    pub fn s3(endpoint: &str, bucket: &str) -> Self {
+        let settings = [
+            ("AWS_ENDPOINT", endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ];
+        let env = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { url: format!("s3://{bucket}/cluster"), env }
+    }
+}
+
+impl Ministack {
+    /// Ready to be asked; `None` where Python or the package cannot be had, having said that `test` is skipped.
+    pub fn start(test: &str) -> Option<Self> {
+        let binary = match installed() {
+            Ok(binary) => binary,
+            Err(why) => {
+                super::skipped(test, &format!("no {PACKAGE} {VERSION}: {why}"));
+                return None;
+            }
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let port = lasting_port();
+        let child = launch(&binary, port, dir.path());
+        Some(Self { dir, binary, port, child })
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Makes a bucket.
+    pub fn bucket(&self, name: &str) -> Bucket {
+        let made = block_on(async { reqwest::Client::new().put(format!("{}/{name}", self.endpoint())).send().await }).unwrap();
+        assert!(made.status().is_success(), "bucket {name}: {}", made.status());
+        Bucket::s3(&self.endpoint(), name)
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again where it was, on what it had stored.
+    pub fn restart(&mut self) {
+        self.child = launch(&self.binary, self.port, self.dir.path());
+    }
+}
+
+impl Drop for Ministack {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A free port that stays free for a restart: below those that the system gives away, also to clients that look for it.
+fn lasting_port() -> u16 {
+    let candidate =
+        || Some(15_000 + (common::store::nonce() % 15_000) as u16).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    wait_for("a free port", candidate)
+}
+
+fn launch(binary: &Path, port: u16, dir: &Path) -> Child {
+    let log = dir.join("ministack.log");
+    let mut command = Command::new(binary);
+    command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
+    command.env("S3_PERSIST", "1").env("S3_DATA_DIR", dir.join("objects")).env("LOG_LEVEL", "WARNING").stdin(Stdio::null());
+    let child = command.logged(&log).spawn().unwrap();
+    let health = format!("http://127.0.0.1:{port}/_ministack/health");
+    wait_for("MiniStack to be ready", || {
+        block_on(async { reqwest::get(&health).await.ok().filter(|r| r.status().is_success()) }).map(drop)
+    });
+    child
+}
+
+pub(super) fn block_on<T>(what: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(what)
+}
+
+/// The program in a virtual environment of its own, made when first needed; or why it cannot be had.
+fn installed() -> Result<PathBuf, String> {
+    let folder = cache()?.join(format!("{PACKAGE}-{VERSION}"));
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let lock = File::create(folder.join("lock")).map_err(|e| e.to_string())?;
+    lock.lock().map_err(|e| e.to_string())?;
+    let (binary, complete) = (folder.join("venv/bin").join(PACKAGE), folder.join("complete"));
+    if complete.exists() && binary.exists() {
+        return Ok(binary);
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run(Command::new(folder.join("venv/bin/python")).args(pip).arg(format!("{PACKAGE}=={VERSION}")))?;
+    File::create(complete).map_err(|e| e.to_string())?;
+    Ok(binary)
+}
+
+/// Outlives a checkout, so that a fresh one does not load everything again.
+fn cache() -> Result<PathBuf, String> {
+    let named = std::env::var_os("STELE_TEST_TOOLS").map(PathBuf::from);
+    let usual = || std::env::var_os("XDG_CACHE_HOME").map(|c| PathBuf::from(c).join("stele-test-tools"));
+    let home = || std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cache/stele-test-tools"));
+    named.or_else(usual).or_else(home).ok_or_else(|| "no folder for it: set STELE_TEST_TOOLS".into())
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    Err(said.lines().last().unwrap_or("it failed").to_owned())
+}
