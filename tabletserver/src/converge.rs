@@ -5,6 +5,7 @@
 use crate::host::Host;
 use crate::plan::{Action, Wanted, plan};
 use common::{ErrorKind, Result};
+use futures::{StreamExt, stream};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::format::LogName;
@@ -127,6 +128,16 @@ async fn tell(host: &Host, tablet: &Tablet, wanted: &Wanted) -> Result<()> {
         tablet.drop_staged(*run).await?;
     }
     Ok(())
+}
+
+/// Flushes every open tablet once. What cannot be flushed is in the log.
+pub async fn flush_all(host: &Arc<Host>) {
+    let flush = |tablet: Tablet| async move {
+        if let Err(e) = tablet.flush().await {
+            tracing::warn!(tablet = tablet.id().0, error = %e, "tablet cannot be flushed");
+        }
+    };
+    stream::iter(host.registry.serving()).for_each_concurrent(AT_ONCE, flush).await;
 }
 
 /// Closes every tablet, trying each at most `tries` times. The rows of those that stay open are in the log.

@@ -110,6 +110,13 @@ impl Registry {
         self.read().iter().filter(|(_, s)| holds(s)).map(|(id, _)| *id).collect()
     }
 
+    /// All tablets that serve.
+    #[must_use]
+    pub fn serving(&self) -> Vec<Tablet> {
+        let open = |s: &Slot| if let Phase::Open { tablet, .. } = &s.phase { Some(tablet.clone()) } else { None };
+        self.read().values().filter_map(open).collect()
+    }
+
     /// One report a tablet.
     #[must_use]
     pub fn reports(&self) -> Vec<TabletReport> {

@@ -24,16 +24,29 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+/// At a shutdown, memtables are flushed for so long while everything still serves: little is left to do without.
+const FLUSH_AHEAD: Duration = Duration::from_secs(8);
+/// Tablets that are being opened or closed at a shutdown get this long to get there.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Requests under way at a shutdown get this long to end.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(4);
+/// All tablets together get this long to be flushed at a shutdown.
+const CLOSE_WITHIN: Duration = Duration::from_secs(9);
 /// The last report, that all tablets are closed, is waited for this long.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// The log gets this long to put what it has.
+const END_LOG: Duration = Duration::from_secs(3);
+/// Who supervises a process kills it after this time.
+const END_WITHIN: Duration = Duration::from_secs(30);
+const _: () = {
+    let steps =
+        FLUSH_AHEAD.as_secs() + SETTLE.as_secs() + DRAIN.as_secs() + CLOSE_WITHIN.as_secs() + LAST_WORD.as_secs() + END_LOG.as_secs();
+    assert!(steps < END_WITHIN.as_secs());
+};
 /// A client that answers no ping for this long is gone; its scans end.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Bytes that all writes of one connection may have in flight.
 const CONNECTION_WINDOW: u32 = 64 << 20;
-/// All tablets together get this long to be flushed at a shutdown.
-const CLOSE_WITHIN: Duration = Duration::from_secs(60);
 /// How often a shutdown tries to close a tablet whose flush fails.
 const CLOSE_TRIES: u32 = 3;
 
@@ -214,16 +227,26 @@ impl Parts {
         self.rpc.abort();
         self.beating.cancel();
         self.converger.abort();
-        let ended = self.host.engine.shutdown().await;
+        let ended = self.end_engine().await;
         drop(self.data);
         ended
     }
 
-    /// Ends cleanly: no new requests, tablets flushed and reported closed, log closed.
+    async fn end_engine(&self) -> Result<()> {
+        let ended = tokio::time::timeout(END_LOG, self.host.engine.shutdown()).await;
+        ended.unwrap_or_else(|_| Err(Error::unavailable("the log could not be closed; what was acknowledged is in it")))
+    }
+
+    /// Ends cleanly: tablets flushed, no new requests, tablets closed and reported so, log closed. Each step has its time.
     async fn finish(mut self) -> Result<()> {
+        if tokio::time::timeout(FLUSH_AHEAD, converge::flush_all(&self.host)).await.is_err() {
+            tracing::warn!("memtables are not flushed after {} s; the log has their rows", FLUSH_AHEAD.as_secs());
+        }
         self.converging.cancel();
-        let _ = (&mut self.converger).await;
-        let _ = self.drain.send(());
+        if tokio::time::timeout(SETTLE, &mut self.converger).await.is_err() {
+            self.converger.abort();
+        }
+        let _ = std::mem::replace(&mut self.drain, oneshot::channel().0).send(());
         if tokio::time::timeout(DRAIN, &mut self.rpc).await.is_err() {
             self.rpc.abort();
         }
@@ -233,11 +256,11 @@ impl Parts {
         if !open.is_empty() {
             tracing::warn!(tablets = ?open, "tablets could not be flushed; their rows stay in the log");
         }
-        last_word(&self.host, self.progress).await;
+        last_word(&self.host, self.progress.clone()).await;
         self.beating.cancel();
-        let _ = self.heart.await;
+        let _ = (&mut self.heart).await;
         self.host.lease.revoke();
-        let ended = self.host.engine.shutdown().await;
+        let ended = self.end_engine().await;
         drop(self.data);
         ended
     }
