@@ -1,5 +1,5 @@
 use crate::cluster::Cluster;
-use crate::rest::{App, router};
+use crate::rest::{Admission, App, router};
 use crate::runner::Runner;
 use crate::sql::Sql;
 use common::config::GatewayConfig;
@@ -13,7 +13,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long requests under way may take to end.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long the runner may take to give its claims back; they expire else.
+const END_RUNS: Duration = Duration::from_secs(5);
 
 /// A running gateway.
 pub struct Gateway {
@@ -30,14 +32,15 @@ impl Gateway {
     /// # Errors
     /// `Unavailable` if no master answers within 30 s or the address is taken.
     pub async fn start(config: GatewayConfig, clock: SharedClock) -> Result<Self> {
-        let cluster = Cluster::connect(&config.masters, clock).await?;
+        let hedge_after = config.hedge_reads_after_ms.map(Duration::from_millis);
+        let cluster = Cluster::connect_hedged(&config.masters, clock, hedge_after).await?;
         let sql = Sql::new(cluster.clone())?;
         let unable = |e| Error::unavailable(format!("cannot listen on {}: {e}", config.listen));
         let listener = TcpListener::bind(config.listen).await.map_err(unable)?;
         let address = listener.local_addr().map_err(unable)?;
         let name = config.name.unwrap_or_else(|| address.to_string());
         let runner = config.runs.then(|| Runner::start(cluster.clone(), sql.clone(), name));
-        let app = Arc::new(App { cluster, sql, runner: runner.clone() });
+        let app = Arc::new(App { cluster, sql, runner: runner.clone(), admission: Admission::of(config.write_buffer_bytes) });
         let stop = CancellationToken::new();
         let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
@@ -56,14 +59,16 @@ impl Gateway {
         self.runner.as_ref()
     }
 
-    /// Takes no more requests, ends those under way, five seconds long, and stops.
+    /// Takes no more connections and requests, ends those under way, twenty seconds long, and stops.
     ///
     /// # Errors
     /// `Internal` if the server had failed before.
     pub async fn shutdown(self) -> Result<()> {
         self.stop.cancel();
-        if let Some(runner) = &self.runner {
-            runner.stop().await;
+        if let Some(runner) = &self.runner
+            && tokio::time::timeout(END_RUNS, runner.stop()).await.is_err()
+        {
+            tracing::warn!("claimed windows could not be given back; their claims expire");
         }
         let abort = self.server.abort_handle();
         match tokio::time::timeout(DRAIN, self.server).await {
@@ -72,6 +77,7 @@ impl Gateway {
             Ok(Err(e)) => Err(Error::internal(format!("the HTTP server ended: {e}"))),
             // A client that holds its request open cannot hold the process.
             Err(_) => {
+                tracing::warn!("requests that have not ended for {} s are cut off", DRAIN.as_secs());
                 abort.abort();
                 Ok(())
             }

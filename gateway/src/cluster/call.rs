@@ -11,13 +11,22 @@ use tonic::{Response, Status};
 /// How long a tablet that moves, restarts or pushes back is waited for.
 pub(super) const TRY_FOR: Duration = Duration::from_secs(10);
 
+/// One attempt. A server that is gone is noticed sooner, by its connection; this is for one that is stuck.
+pub(super) const ATTEMPT: Duration = Duration::from_secs(30);
+
 pub(super) type Client = TabletsClient<Channel>;
 
 impl Cluster {
     /// A client of the server that owns a tablet now.
     pub(super) fn client(&self, table: TableId, tablet: TabletId) -> Result<Client> {
         let view = self.view();
-        self.channels.tablets(view.address(table, tablet)?)
+        self.channels.tablets(view.address(table, tablet)?, false)
+    }
+
+    /// The same over another connection.
+    pub(super) fn spare_client(&self, table: TableId, tablet: TabletId) -> Result<Client> {
+        let view = self.view();
+        self.channels.tablets(view.address(table, tablet)?, true)
     }
 
     /// Waits a little before another try, shorter if the catalog changes; false if the patience is at its end.
@@ -41,9 +50,9 @@ impl Cluster {
         let mut patience = Patience::of(TRY_FOR);
         loop {
             let error = match self.client(table, tablet) {
-                Ok(client) => match send(client, Target::new(table, tablet)).await {
+                Ok(client) => match answered(tablet, send(client, Target::new(table, tablet))).await {
                     Ok(response) => return Ok(response.into_inner()),
-                    Err(status) => Error::from(status),
+                    Err(e) => e,
                 },
                 Err(e) => e,
             };
@@ -52,6 +61,17 @@ impl Cluster {
                 return Err(error);
             }
         }
+    }
+}
+
+/// What a tablet's server says within the time of an attempt.
+///
+/// # Errors
+/// `Unavailable` if it says nothing, else what it says.
+pub(super) async fn answered<T>(tablet: TabletId, call: impl Future<Output = Result<T, Status>>) -> Result<T> {
+    match tokio::time::timeout(ATTEMPT, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Error::unavailable(format!("the server of tablet {tablet} has said nothing for {} s", ATTEMPT.as_secs()))),
     }
 }
 

@@ -11,8 +11,9 @@ use tonic::transport::Channel;
 #[derive(Clone, Debug)]
 pub(super) struct Channels {
     net: SharedNet,
-    /// By `host:port`. A plain lock, as it is held for a look-up only and never across an await.
-    open: Arc<Mutex<HashMap<String, Channel>>>,
+    /// By `host:port`, and a spare one that does not wait behind the first. A plain lock, as it is held for a look-up only
+    /// and never across an await.
+    open: Arc<Mutex<[HashMap<String, Channel>; 2]>>,
 }
 
 impl Channels {
@@ -20,8 +21,9 @@ impl Channels {
         Self { net, open: Arc::default() }
     }
 
-    fn get(&self, address: &str) -> Result<Channel> {
+    fn get(&self, address: &str, spare: bool) -> Result<Channel> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = &mut open[usize::from(spare)];
         if let Some(channel) = open.get(address) {
             return Ok(channel.clone());
         }
@@ -31,12 +33,12 @@ impl Channels {
     }
 
     pub(super) fn master(&self, address: &str) -> Result<MasterClient<Channel>> {
-        let client = MasterClient::new(self.get(address)?);
+        let client = MasterClient::new(self.get(address, false)?);
         Ok(client.max_decoding_message_size(limits::MAX_RPC_MESSAGE_BYTES).max_encoding_message_size(limits::MAX_RPC_MESSAGE_BYTES))
     }
 
-    pub(super) fn tablets(&self, address: &str) -> Result<TabletsClient<Channel>> {
-        let client = TabletsClient::new(self.get(address)?);
+    pub(super) fn tablets(&self, address: &str, spare: bool) -> Result<TabletsClient<Channel>> {
+        let client = TabletsClient::new(self.get(address, spare)?);
         Ok(client.max_decoding_message_size(limits::MAX_RPC_MESSAGE_BYTES).max_encoding_message_size(limits::MAX_RPC_MESSAGE_BYTES))
     }
 }

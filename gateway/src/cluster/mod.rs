@@ -1,11 +1,12 @@
 //! The only way from a gateway to the cluster, for REST, SQL and the runner alike.
 //!
 //! [`Cluster`] follows the master's catalog, routes by its tablets and hides moves, restarts and
-//! back-pressure for a bounded time. Parts, one way: `patience`, `channels`, `view` → `master` →
+//! back-pressure for a bounded time. Parts, one way: `patience`, `hedge`, `channels`, `view` → `master` →
 //! `call` → `version` → `router`, `rows`, `scan`, `stage`.
 
 mod call;
 mod channels;
+mod hedge;
 mod master;
 mod patience;
 mod router;
@@ -31,6 +32,7 @@ use common::version::VersionMap;
 use common::{Error, Result};
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::stream::BoxStream;
+use hedge::Hedge;
 use master::MasterClient;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +52,7 @@ pub struct Cluster {
     master: MasterClient,
     view: watch::Receiver<Arc<View>>,
     channels: Channels,
+    hedge: Hedge,
     clock: SharedClock,
     parts: stage::Parts,
     _follower: AbortOnDropHandle<()>,
@@ -61,6 +64,14 @@ impl Cluster {
     /// # Errors
     /// `InvalidArgument` for an address that is none, `Unavailable` if no master shows its catalog within 30 s.
     pub async fn connect(masters: &[String], clock: SharedClock) -> Result<Arc<Self>> {
+        Self::connect_hedged(masters, clock, None).await
+    }
+
+    /// As [`Self::connect`]; reads of rows that are not answered after `hedge_after` are sent a second time.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn connect_hedged(masters: &[String], clock: SharedClock, hedge_after: Option<Duration>) -> Result<Arc<Self>> {
         let channels = Channels::new(Tcp::shared());
         let master = MasterClient::new(masters, &channels)?;
         let (sender, mut view) = watch::channel(Arc::new(View::default()));
@@ -69,7 +80,15 @@ impl Cluster {
         if !seen {
             return Err(Error::unavailable(format!("no master at {} shows its catalog: is one running?", masters.join(", "))));
         }
-        Ok(Arc::new(Self { master, view, channels, clock, parts: stage::Parts::default(), _follower: follower }))
+        Ok(Arc::new(Self {
+            master,
+            view,
+            channels,
+            hedge: Hedge::new(hedge_after),
+            clock,
+            parts: stage::Parts::default(),
+            _follower: follower,
+        }))
     }
 
     fn view(&self) -> Arc<View> {

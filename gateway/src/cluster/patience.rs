@@ -4,7 +4,8 @@ use tokio::time::{Instant, timeout_at};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long, and how often, something is tried again: pauses double up to a second until the time is over.
+/// How long, and how often, something is tried again: pauses double up to a second until the time is over. They are of random
+/// lengths around that, so that those who failed together do not come back together.
 #[derive(Debug)]
 pub(super) struct Patience {
     until: Instant,
@@ -27,7 +28,8 @@ impl Patience {
         if now >= self.until {
             return false;
         }
-        let pause = self.pause.max(at_least.unwrap_or_default());
+        let at_least = at_least.unwrap_or_default().mul_f64(rand::random_range(1.0..1.25));
+        let pause = self.pause.mul_f64(rand::random_range(0.5..1.5)).max(at_least);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         // That `sooner` did not happen is as good a reason to go on.
         let _ = timeout_at((now + pause).min(self.until), sooner).await;

@@ -5,7 +5,7 @@
 //! that of two changes to one row the later one wins.
 
 use super::Cluster;
-use super::call::{TRY_FOR, may_pass};
+use super::call::{ATTEMPT, TRY_FOR, may_pass};
 use super::patience::Patience;
 use common::ids::{Seq, TabletId};
 use common::row::{Committed, RowMutation};
@@ -22,8 +22,9 @@ use std::time::Duration;
 const PIECE_BYTES: usize = 4 << 20;
 /// Tablets that one batch is sent to at a time.
 const AT_ONCE: usize = 8;
-/// One attempt to send a piece.
-const ATTEMPT: Duration = Duration::from_secs(30);
+/// How long a tablet server that has too much to do is tried again. Then its refusal is passed on: the client has more room
+/// to wait than a gateway, where all clients' rows would gather.
+const BUSY_FOR: Duration = Duration::from_secs(1);
 
 const _: () = assert!(PIECE_BYTES + limits::MAX_CELL_BYTES < limits::MAX_RPC_MESSAGE_BYTES);
 
@@ -40,7 +41,7 @@ struct Piece {
 pub(super) async fn write(cluster: &Cluster, table: &Table, rows: Vec<RowMutation>, internal: bool) -> Result<Vec<Result<Committed>>> {
     cluster.view().tablets(table)?;
     let mut results: Results = rows.iter().map(|r| r.check().err().map(Err)).collect();
-    let mut patience = Patience::of(TRY_FOR);
+    let (mut patience, mut busy) = (Patience::of(TRY_FOR), Patience::of(BUSY_FOR));
     loop {
         let pieces = cut(cluster, table, &rows, &results, internal)?;
         let sent = stream::iter(pieces).map(|p| deliver_in_order(cluster, table, p)).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
@@ -49,7 +50,8 @@ pub(super) async fn write(cluster: &Cluster, table: &Table, rows: Vec<RowMutatio
             settle(&mut results, &rows, outcome, &mut refused);
         }
         let Some(error) = refused else { return finish(results) };
-        if !cluster.wait(&mut patience, &error).await {
+        let patience = if error.kind == ErrorKind::ResourceExhausted { &mut busy } else { &mut patience };
+        if !cluster.wait(patience, &error).await {
             results.iter_mut().for_each(|r| _ = r.get_or_insert_with(|| Err(error.clone())));
             return finish(results);
         }
@@ -122,9 +124,9 @@ async fn deliver(cluster: &Cluster, table: &Table, piece: Piece) -> (Vec<usize>,
             Err(e) => e,
         };
         uncertain |= matches!(error.kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded);
-        let moved = matches!(error.kind, ErrorKind::NotMine | ErrorKind::Fenced);
+        let refused = matches!(error.kind, ErrorKind::NotMine | ErrorKind::Fenced | ErrorKind::ResourceExhausted);
         let again = may_pass(&error) || error.kind == ErrorKind::DeadlineExceeded;
-        if !again || (moved && !uncertain) || !cluster.wait(&mut patience, &error).await {
+        if !again || (refused && !uncertain) || !cluster.wait(&mut patience, &error).await {
             let error = if uncertain && again { unknown(&error) } else { error };
             return (piece.rows, Err(error));
         }

@@ -1,7 +1,7 @@
 //! Reads rows over many tablets as one stream in key order.
 
 use super::Cluster;
-use super::call::{TRY_FOR, may_pass};
+use super::call::{Client, TRY_FOR, answered, may_pass};
 use super::patience::Patience;
 use super::version;
 use bytes::Bytes;
@@ -38,8 +38,32 @@ struct Cursor {
     remaining: Vec<KeyRange>,
     /// Rows still wanted.
     left: u64,
-    open: Option<(KeyRange, Streaming<ReadResponse>)>,
+    open: Option<Open>,
     patience: Patience,
+}
+
+/// One tablet's rows as they come.
+struct Open {
+    tablet: TabletId,
+    range: KeyRange,
+    /// What came first, until it is taken.
+    first: Option<Option<ReadResponse>>,
+    stream: Streaming<ReadResponse>,
+}
+
+impl Open {
+    async fn message(&mut self) -> Result<Option<ReadResponse>> {
+        match self.first.take() {
+            Some(first) => Ok(first),
+            None => answered(self.tablet, self.stream.message()).await,
+        }
+    }
+}
+
+/// The first message of a tablet's answer, and the others.
+async fn begin(tablet: TabletId, mut client: Client, request: ReadRequest) -> Result<(Option<ReadResponse>, Streaming<ReadResponse>)> {
+    let mut stream = answered(tablet, client.read(request)).await?.into_inner();
+    Ok((answered(tablet, stream.message()).await?, stream))
 }
 
 impl Cursor {
@@ -59,11 +83,11 @@ impl Cursor {
 
     /// Opens the next tablet's stream, or takes rows from the open one; `None`: nothing yet.
     async fn step(&mut self) -> Result<Option<Vec<Row>>> {
-        let Some((range, stream)) = &mut self.open else {
+        let Some(open) = &mut self.open else {
             self.open = Some(self.open_next().await?);
             return Ok(None);
         };
-        match stream.message().await? {
+        match open.message().await? {
             Some(message) => {
                 self.patience = Patience::of(TRY_FOR);
                 let rows: Vec<Row> = message.rows.into_iter().map(Into::into).collect();
@@ -73,7 +97,7 @@ impl Cursor {
                 Ok(Some(rows))
             }
             None => {
-                let rest = if self.spec.reverse { before(&range.start) } else { after(range.end.clone()) };
+                let rest = if self.spec.reverse { before(&open.range.start) } else { after(open.range.end.clone()) };
                 self.remaining = rest.map_or_else(Vec::new, |rest| clip(&self.remaining, &rest));
                 self.open = None;
                 Ok(None)
@@ -81,7 +105,7 @@ impl Cursor {
         }
     }
 
-    async fn open_next(&mut self) -> Result<(KeyRange, Streaming<ReadResponse>)> {
+    async fn open_next(&mut self) -> Result<Open> {
         if self.at.is_none() && self.table.kind == TableKind::Derived {
             self.at = Some(VersionMap::whole(version::published(&self.cluster, &self.table)?));
         }
@@ -90,9 +114,13 @@ impl Cursor {
         let ranges = clip(&self.remaining, &range);
         let row_limit = if self.left == u64::MAX { 0 } else { self.left };
         let spec = ReadSpec { ranges, row_limit, ..self.spec.clone() };
-        let mut client = self.cluster.client(self.table.id, tablet)?;
-        let request = ReadRequest { target: Some(Target::new(self.table.id, tablet)), spec: Some(spec.into()), at: Some(at) };
-        Ok((range, client.read(request).await?.into_inner()))
+        let (cluster, table) = (&self.cluster, self.table.id);
+        let request = ReadRequest { target: Some(Target::new(table, tablet)), spec: Some(spec.into()), at: Some(at) };
+        let again = request.clone();
+        let first = begin(tablet, cluster.client(table, tablet)?, request);
+        let second = || async move { begin(tablet, cluster.spare_client(table, tablet)?, again).await };
+        let (first, stream) = cluster.hedge.read(first, second).await?;
+        Ok(Open { tablet, range, first: Some(first), stream })
     }
 
     fn next_tablet(&self) -> Result<(TabletId, KeyRange)> {

@@ -1,10 +1,11 @@
 //! Scans and change scans: Arrow from one tablet after the other.
 
 use super::Cluster;
+use super::call::answered;
 use super::rows::{clip, merged};
 use super::version;
 use common::catalog::Tablet;
-use common::ids::Seq;
+use common::ids::{Seq, TabletId};
 use common::row::ReadSpec;
 use common::rpc::tablet::{ArrowChunk, ChangesRequest, ScanRequest};
 use common::schema::{Table, TableKind};
@@ -80,7 +81,7 @@ pub(super) fn scan_tablet(
             async move { client.scan(request).await }
         };
         let chunks = cluster.call(table.id, tablet.id, send).await?;
-        Ok::<_, Error>(decoded(chunks))
+        Ok::<_, Error>(decoded(tablet.id, chunks))
     };
     stream::once(start).try_flatten().boxed()
 }
@@ -111,20 +112,21 @@ fn changes_of(cluster: Arc<Cluster>, table: Arc<Table>, tablet: Tablet, columns:
             async move { client.changes(request).await }
         };
         let chunks = cluster.call(table.id, tablet.id, send).await?;
-        Ok::<_, Error>(decoded(chunks))
+        Ok::<_, Error>(decoded(tablet.id, chunks))
     };
     stream::once(start).try_flatten().boxed()
 }
 
 /// What of an Arrow IPC stream has come in and is not decoded.
 struct Decoding {
+    tablet: TabletId,
     chunks: Streaming<ArrowChunk>,
     decoder: StreamDecoder,
     buffer: Buffer,
 }
 
-fn decoded(chunks: Streaming<ArrowChunk>) -> Batches {
-    let decoding = Decoding { chunks, decoder: StreamDecoder::new(), buffer: Buffer::from(Vec::<u8>::new()) };
+fn decoded(tablet: TabletId, chunks: Streaming<ArrowChunk>) -> Batches {
+    let decoding = Decoding { tablet, chunks, decoder: StreamDecoder::new(), buffer: Buffer::from(Vec::<u8>::new()) };
     try_unfold(decoding, |mut d| async { Ok(d.next().await?.map(|batch| (batch, d))) }).boxed()
 }
 
@@ -135,7 +137,7 @@ impl Decoding {
             if let Some(batch) = self.decoder.decode(&mut self.buffer).map_err(damaged)? {
                 return Ok(Some(batch));
             }
-            match self.chunks.message().await? {
+            match answered(self.tablet, self.chunks.message()).await? {
                 Some(chunk) => self.buffer = Buffer::from(chunk.ipc),
                 None => {
                     self.decoder.finish().map_err(damaged)?;

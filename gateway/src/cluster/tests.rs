@@ -16,6 +16,7 @@ use common::{Error, ErrorKind};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
@@ -32,6 +33,8 @@ enum Fault {
     Lost,
     /// Sends one row, and then fails.
     Broken,
+    /// Never answers.
+    Stuck,
 }
 
 #[derive(Default)]
@@ -64,7 +67,7 @@ impl Tablets for Fake {
         let (request, fault) = (request.into_inner(), self.fault());
         match fault {
             Some(Fault::NotMine) => return Err(Error::not_mine("moved").into()),
-            Some(Fault::Exhausted) => return Err(Error::exhausted("full", std::time::Duration::from_millis(1)).into()),
+            Some(Fault::Exhausted) => return Err(Error::exhausted("full", Duration::from_millis(1)).into()),
             _ => {}
         }
         let mut state = self.state.lock().unwrap();
@@ -95,6 +98,9 @@ impl Tablets for Fake {
         let (request, fault) = (request.into_inner(), self.fault());
         if fault == Some(Fault::NotMine) {
             return Err(Error::not_mine("moved").into());
+        }
+        if fault == Some(Fault::Stuck) {
+            std::future::pending::<()>().await;
         }
         let spec: ReadSpec = request.spec.unwrap().into();
         let state = self.state.lock().unwrap();
@@ -179,6 +185,10 @@ struct Setup {
 
 /// A table cut into tablets 1, 2, 3 at `h` and `p`, all on one server.
 async fn setup() -> Setup {
+    setup_hedged(None).await
+}
+
+async fn setup_hedged(hedge_after: Option<Duration>) -> Setup {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let table = Table::create(TableId(1), TableKind::Raw, TableSpec::named("raw.t")).unwrap();
@@ -201,7 +211,7 @@ async fn setup() -> Setup {
         .add_service(MasterServer::new(Shower(watched)))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
-    let cluster = Cluster::connect(&[address], SystemClock::shared()).await.unwrap();
+    let cluster = Cluster::connect_hedged(&[address], SystemClock::shared(), hedge_after).await.unwrap();
     Setup { cluster, fake, catalog, table: Arc::new(table) }
 }
 
@@ -273,6 +283,24 @@ async fn a_broken_read_goes_on_behind_its_last_row() {
         }
         assert_eq!(keys(&setup, ReadSpec { reverse, ..ReadSpec::default() }).await, want);
     }
+}
+
+#[tokio::test]
+async fn a_read_that_is_stuck_is_answered_by_its_hedge() {
+    let setup = setup_hedged(Some(Duration::from_millis(5))).await;
+    setup.cluster.write(&setup.table, vec![set("a", "1")]).await.unwrap();
+    setup.fake.state.lock().unwrap().faults = vec![Fault::Stuck];
+    assert_eq!(keys(&setup, ReadSpec { row_limit: 1, ..ReadSpec::default() }).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_tablet_that_has_too_much_to_do_is_not_waited_for_long() {
+    let setup = setup().await;
+    setup.fake.state.lock().unwrap().faults = vec![Fault::Exhausted; 1000];
+    let results = setup.cluster.write(&setup.table, vec![set("a", "1")]).await.unwrap();
+    let refused = results[0].as_ref().unwrap_err();
+    assert!(refused.kind == ErrorKind::ResourceExhausted && refused.retry_after.is_some(), "{refused}");
+    assert!(!setup.fake.state.lock().unwrap().faults.is_empty());
 }
 
 #[tokio::test]

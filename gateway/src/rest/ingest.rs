@@ -17,7 +17,9 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 use utoipa::ToSchema;
 
@@ -201,11 +203,25 @@ impl<'a> Ingest<'a> {
         let keys: Vec<_> = batch.rows.iter().map(|r| r.key.clone()).collect();
         self.keys.extend(keys.iter().cloned());
         let (cluster, table) = (&self.app.cluster, self.rows.table());
+        let held = self.admit(batch.weight).await?;
         self.writing.push(Box::pin(async move {
             let results = cluster.write(table, batch.rows).await;
+            drop(held);
             Written { lines: batch.lines, keys, results }
         }));
         Ok(())
+    }
+
+    /// The right to hold rows of `bytes`; what is under way goes on meanwhile.
+    async fn admit(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        let app = self.app;
+        let mut admitted = pin!(app.admission.admit(bytes));
+        loop {
+            tokio::select! {
+                held = &mut admitted => return held,
+                Some(written) = self.writing.next() => self.settle(written)?,
+            }
+        }
     }
 
     /// Counts what was written. A refusal that is not the row's fault ends the ingest.

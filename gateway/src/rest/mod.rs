@@ -1,8 +1,10 @@
 //! REST: one file a resource, all described by `/openapi.json` and browsable at `/docs`.
 //!
-//! Every error is a problem document. Parts, one way: `problem`, `lines`, `page`, `encode` → `extract`, `query` →
+//! Every error is a problem document. Parts, one way: `admission`, `problem` → `deadline`, `lines`, `page`, `encode` → `extract`, `query` →
 //! the resources → [`router`].
 
+mod admission;
+mod deadline;
 mod derived;
 mod encode;
 mod extract;
@@ -22,10 +24,11 @@ mod tables;
 use crate::cluster::Cluster;
 use crate::runner::Runner;
 use crate::sql::Sql;
+pub use admission::Admission;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::routing::{get, post, put};
 use common::schema::{Table, TableKind};
 use common::{Error, Result};
@@ -42,6 +45,8 @@ pub struct App {
     pub sql: Arc<Sql>,
     /// The runner of derived tables, if this gateway has one.
     pub runner: Option<Arc<Runner>>,
+    /// Rows on their way to tablets.
+    pub admission: Admission,
 }
 
 impl App {
@@ -59,7 +64,9 @@ impl App {
 /// The description of all routes.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Stele", description = "A wide-column store on object storage that keeps derived tables up to date."),
+    info(title = "Stele", description = "A wide-column store on object storage that keeps derived tables up to date.\n\n\
+        Every error is a problem document. 429 and 503 carry Retry-After. The header `stele-timeout: 2.5` asks for an answer within so \
+        many seconds, else 504."),
     paths(
         tables::create, tables::list, tables::get, tables::delete, tables::set_watermark,
         rows::one, rows::range, mutate::mutate, ingest::ingest, ingest::open, ingest::close,
@@ -102,6 +109,7 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
         .merge(SwaggerUi::new("/docs").url("/openapi.json", Api::openapi()))
         .fallback(async || StatusCode::NOT_FOUND)
+        .layer(from_fn(deadline::within))
         .layer(map_response(problem::normalise))
 }
 

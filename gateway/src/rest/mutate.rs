@@ -65,7 +65,8 @@ pub async fn mutate(State(app): State<Arc<App>>, Path(name): Path<String>, Json(
         let most = limits::MAX_MUTATIONS_PER_REQUEST;
         return Err(Error::invalid(format!("{count} changes in one request; at most {most} are allowed: send them in parts")).into());
     }
-    let fine = parsed.iter().flatten().cloned().collect();
+    let fine: Vec<RowMutation> = parsed.iter().flatten().cloned().collect();
+    let _held = app.admission.admit(fine.iter().map(RowMutation::weight).sum()).await?;
     let mut written = app.cluster.write(&table, fine).await?.into_iter();
     let mut outcome = |(index, parsed): (usize, Result<RowMutation>)| {
         let result = parsed.and_then(|_| written.next().unwrap_or_else(|| Err(Error::internal("a row without a result"))));
