@@ -20,6 +20,31 @@ pub struct MasterConfig {
     pub data_dir: PathBuf,
     /// The object store of the cluster: `s3://…`, `gs://…` or a folder.
     pub store: String,
+    /// What it does with tablets by itself.
+    #[serde(default)]
+    pub tablets: Policy,
+}
+
+/// What the leader does with tablets by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Whether it splits, merges and moves tablets unasked. Tablets of dead and drained servers go on elsewhere in any case.
+    pub automatic: bool,
+    /// A tablet is split above this many bytes; tables with few tablets split earlier.
+    pub split_bytes: u64,
+    /// A tablet is split above this many rows read and written a second.
+    pub split_rows_per_second: u64,
+    /// Moves for balance a minute, at most.
+    pub moves_per_minute: usize,
+    /// Procedures under way at once, at most.
+    pub at_once: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { automatic: true, split_bytes: 8 << 30, split_rows_per_second: 50_000, moves_per_minute: 20, at_once: 16 }
+    }
 }
 
 /// Where a tablet server writes its log.

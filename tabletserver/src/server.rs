@@ -5,6 +5,7 @@ use crate::heartbeat::{self, Heartbeat, Mailbox, Reporter};
 use crate::host::Host;
 use crate::identity::{DataDir, Identity};
 use crate::lease::LeaseGuard;
+use crate::pins::ClusterPins;
 use crate::plan::Wanted;
 use crate::registry::Registry;
 use crate::service::TabletsService;
@@ -17,6 +18,7 @@ use common::{Error, Result, limits};
 use object_store::path::Path;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::{DiskCacheConfig, Engine, EngineConfig};
 use tokio::sync::{oneshot, watch};
@@ -33,7 +35,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Bytes that all writes of one connection may have in flight.
 const CONNECTION_WINDOW: u32 = 64 << 20;
 /// All tablets together get this long to be flushed at a shutdown.
-const CLOSE_WITHIN: Duration = Duration::from_secs(60);
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+/// Other servers get this long to take the tablets at a shutdown.
+const HAND_OVER: Duration = Duration::from_secs(15);
+/// How often a shutdown looks whether they have.
+const LOOK: Duration = Duration::from_millis(20);
 /// How often a shutdown tries to close a tablet whose flush fails.
 const CLOSE_TRIES: u32 = 3;
 
@@ -93,8 +99,10 @@ impl TabletServer {
         };
         let identity = data.begin_life(server, cluster_of(&store).await?)?;
         tracing::info!(server = server.0, incarnation = identity.incarnation.0, %local_addr, "tablet server starts");
-        let engine = open_engine(&config, &identity, store, &data, &clock).await?;
-        let host = Arc::new(Host { engine, registry: Registry::default(), lease: LeaseGuard::new(clock.clone()), clock });
+        let pins = Arc::new(ClusterPins::new(net.clone(), config.masters.clone()));
+        let engine = open_engine(&config, &identity, store, &data, &clock, pins).await?;
+        let (lease, registry) = (LeaseGuard::new(clock.clone()), Registry::default());
+        let host = Arc::new(Host { engine, registry, lease, clock, leaving: AtomicBool::new(false), others: AtomicBool::new(false) });
         let reporter = Reporter { identity: identity.clone(), address, log: config.log, masters: config.masters, net };
         let parts = Parts::start(host, data, reporter, listening)?;
         let (stop, (tell, ended)) = (CancellationToken::new(), watch::channel(None));
@@ -164,6 +172,7 @@ async fn open_engine(
     store: SharedStore,
     data: &DataDir,
     clock: &SharedClock,
+    pins: Arc<ClusterPins>,
 ) -> Result<Arc<Engine>> {
     let defaults = match config.log {
         LogKind::Disk => EngineConfig::new(who.server, who.incarnation, store, data.log_dir(), clock.clone()),
@@ -171,7 +180,7 @@ async fn open_engine(
     };
     let disk_cache = config.disk_cache().map(|bytes| DiskCacheConfig { folder: data.cache_dir(), bytes });
     let (memtable_bytes, cache_bytes) = (config.memtable_bytes, config.cache_bytes);
-    Engine::open(EngineConfig { memtable_bytes, cache_bytes, disk_cache, ..defaults }).await
+    Engine::open(EngineConfig { memtable_bytes, cache_bytes, disk_cache, pins, ..defaults }).await
 }
 
 impl Parts {
@@ -221,6 +230,7 @@ impl Parts {
 
     /// Ends cleanly: no new requests, tablets flushed and reported closed, log closed.
     async fn finish(mut self) -> Result<()> {
+        hand_over(&self.host).await;
         self.converging.cancel();
         let _ = (&mut self.converger).await;
         let _ = self.drain.send(());
@@ -240,6 +250,24 @@ impl Parts {
         let ended = self.host.engine.shutdown().await;
         drop(self.data);
         ended
+    }
+}
+
+/// Lets other servers take the tablets while this one still serves them, if there are others.
+async fn hand_over(host: &Host) {
+    if !host.others.load(Ordering::Acquire) {
+        return;
+    }
+    host.leaving.store(true, Ordering::Release);
+    host.registry.reportable.notify_one();
+    let empty = async {
+        while !host.registry.unclosed().is_empty() && host.others.load(Ordering::Acquire) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    if tokio::time::timeout(HAND_OVER, empty).await.is_err() {
+        let left = host.registry.unclosed().len();
+        tracing::warn!(left, "not all tablets could be handed over: the others wait until this life is over");
     }
 }
 

@@ -46,6 +46,11 @@ impl Http {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
+    /// `DELETE`; the status.
+    pub fn delete(&self, path: &str) -> u16 {
+        self.request(Method::DELETE, path, "application/json", None).unwrap().0
+    }
+
     /// Sends NDJSON lines; whether the gateway acknowledged every row.
     pub fn ingest(&self, table: &str, lines: &str) -> Result<(u16, Value), String> {
         let body = Some(("application/x-ndjson", lines.as_bytes().to_vec()));

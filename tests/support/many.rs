@@ -49,6 +49,11 @@ impl Many {
         self.dir.path().join(format!("server{n}"))
     }
 
+    /// The cluster's object store.
+    pub fn bucket(&self) -> PathBuf {
+        self.dir.path().join("bucket")
+    }
+
     /// Starts a killed master again, where it was.
     pub fn restart_master(&mut self, n: usize) {
         let address = self.masters[n].address.clone();

@@ -1,6 +1,6 @@
 use super::lock::FolderLock;
 use anyhow::{Context, Result};
-use common::config::{GatewayConfig, LogKind, MasterConfig, TabletServerConfig};
+use common::config::{GatewayConfig, LogKind, MasterConfig, Policy, TabletServerConfig};
 use common::time::SystemClock;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -29,8 +29,14 @@ impl Local {
         let store = dir.join("bucket").display().to_string();
         let clock = SystemClock::shared();
 
-        let config =
-            MasterConfig { listen: LOOPBACK, advertise: None, masters: Vec::new(), data_dir: dir.join("master"), store: store.clone() };
+        let config = MasterConfig {
+            listen: LOOPBACK,
+            advertise: None,
+            masters: Vec::new(),
+            data_dir: dir.join("master"),
+            store: store.clone(),
+            tablets: Policy::default(),
+        };
         let master = master::Master::start(config, clock.clone()).await.context("the master does not start")?;
         let masters = vec![master.local_addr().to_string()];
 

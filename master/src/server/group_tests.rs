@@ -24,6 +24,7 @@ fn config(folder: &Path, data: &str, listen: SocketAddr, masters: &[SocketAddr])
         masters: masters.iter().map(ToString::to_string).collect(),
         data_dir: folder.join(data),
         store: folder.join("store").to_str().unwrap().to_owned(),
+        tablets: common::config::Policy::default(),
     }
 }
 

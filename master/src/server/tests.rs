@@ -26,6 +26,7 @@ fn config(folder: &Path, data: &str, store: &str) -> MasterConfig {
         masters: Vec::new(),
         data_dir: folder.join(data),
         store: folder.join(store).to_str().unwrap().to_owned(),
+        tablets: common::config::Policy::default(),
     }
 }
 
@@ -83,6 +84,7 @@ impl Fake {
             order_version: self.order_version,
             tablets: self.held.clone(),
             wall: SystemClock::shared().now(),
+            leaving: false,
         };
         self.up.send(Json::of(&report).unwrap()).await.unwrap();
     }
@@ -105,6 +107,8 @@ impl Fake {
                 visible_seq: Seq(0),
                 floor: Seq(0),
                 bytes: 0,
+                load: Default::default(),
+                split: None,
             };
             self.held = desired.iter().map(open).collect();
             self.report().await;

@@ -1,6 +1,7 @@
 //! The rules of the state machine, each test named after one.
 
 mod definitions;
+mod procedures;
 mod properties;
 mod publishing;
 mod servers;

@@ -23,6 +23,7 @@ pub async fn write(host: &Host, request: WriteRequest) -> Result<WriteResponse> 
         }
     }
     let sent = rows.len();
+    host.registry.meter(tablet.id()).written(sent, || rows.get(sent / 2).map(|row| row.key.clone()));
     let written = if rows.is_empty() { Vec::new() } else { tablet.write(rows, request_id).await.map_err(|e| host.refuse(&tablet, e))? };
     if written.len() != sent {
         return Err(Error::internal(format!("{sent} rows were written with {} results", written.len())));
