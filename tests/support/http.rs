@@ -39,6 +39,12 @@ impl Http {
         serde_json::from_str(&body).unwrap()
     }
 
+    /// `GET`; the status and the answer.
+    pub fn try_get(&self, path: &str) -> Result<(u16, Value), String> {
+        let (status, text) = self.request(Method::GET, path, "application/json", None)?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
     /// `POST` of JSON; the status and the answer.
     pub fn post(&self, path: &str, body: &Value) -> Result<(u16, Value), String> {
         let bytes = serde_json::to_vec(body).unwrap();

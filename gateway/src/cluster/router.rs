@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = 4 << 20;
 /// Tablets that one batch is sent to at a time.
 const AT_ONCE: usize = 8;
 /// One attempt to send a piece.
-const ATTEMPT: Duration = Duration::from_secs(30);
+pub(super) const ATTEMPT: Duration = Duration::from_secs(30);
 
 const _: () = assert!(PIECE_BYTES + limits::MAX_CELL_BYTES < limits::MAX_RPC_MESSAGE_BYTES);
 
@@ -139,7 +139,7 @@ async fn send_once(cluster: &Cluster, table: &Table, piece: &Piece) -> Result<Wr
     }
 }
 
-fn unknown(error: &Error) -> Error {
+pub(super) fn unknown(error: &Error) -> Error {
     Error::unavailable(format!("it is not known whether the row was written: read it, or write it again ({error})"))
 }
 

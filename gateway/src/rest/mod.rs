@@ -4,6 +4,7 @@
 //! the resources → [`router`].
 
 mod admin;
+mod conditional;
 mod derived;
 mod encode;
 mod extract;
@@ -63,7 +64,7 @@ impl App {
     info(title = "Stele", description = "A wide-column store on object storage that keeps derived tables up to date."),
     paths(
         tables::create, tables::list, tables::get, tables::delete, tables::set_watermark,
-        rows::one, rows::range, mutate::mutate, ingest::ingest, ingest::open, ingest::close,
+        rows::one, rows::range, mutate::mutate, conditional::check, conditional::modify, ingest::ingest, ingest::open, ingest::close,
         sql::run,
         derived::list, derived::get, derived::runs, derived::validate, derived::apply, derived::run, derived::pause, derived::resume,
         admin::servers, admin::drain, admin::undrain, admin::tablets, admin::procedures, admin::begin, admin::cancel,
@@ -87,6 +88,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/tables/{table}", get(tables::get).delete(tables::delete))
         .route("/v1/tables/{table}/watermark", put(tables::set_watermark))
         .route("/v1/tables/{table}/row", get(rows::one))
+        .route("/v1/tables/{table}/row/check", post(conditional::check))
+        .route("/v1/tables/{table}/row/modify", post(conditional::modify))
         .route("/v1/tables/{table}/rows", get(rows::range).post(mutate::mutate))
         .route("/v1/tables/{table}/ingest", post(ingest::ingest).layer(DefaultBodyLimit::disable()))
         .route("/v1/tables/{table}/ingests/{ingest}", put(ingest::open).delete(ingest::close))
@@ -124,7 +127,7 @@ mod tests {
         for path in ["/v1/tables/{table}/rows", "/v1/tables/{table}/ingest", "/v1/sql", "/v1/derived/{table}/run", "/readyz"] {
             assert!(paths.contains_key(path), "{path}");
         }
-        assert_eq!(paths.len(), 24);
+        assert_eq!(paths.len(), 26);
         assert!(api["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
     }
 }

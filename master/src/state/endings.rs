@@ -11,16 +11,18 @@ pub struct Ending {
     pub epoch: Epoch,
     /// A life that may still have it open.
     pub owner: Option<(ServerId, Incarnation)>,
+    /// Orders of this version or a later one do not name it: a server that has seen them and does not report it has not got it.
+    pub since: u64,
 }
 
 /// A tablet has been taken out of its table.
 pub(super) fn add(state: &mut ClusterState, tablet: TabletId, was: &Tablet) {
-    state.ended.insert(tablet, Ending { epoch: was.epoch.next(), owner: was.owner });
+    state.ended.insert(tablet, Ending { epoch: was.epoch.next(), owner: was.owner, since: state.version + 1 });
 }
 
 /// A tablet that was never in a table, but may have a manifest.
 pub(super) fn add_unborn(state: &mut ClusterState, tablet: TabletId) {
-    state.ended.insert(tablet, Ending { epoch: Epoch(1), owner: None });
+    state.ended.insert(tablet, Ending { epoch: Epoch(1), owner: None, since: state.version + 1 });
 }
 
 /// A life is over, or has closed these.
