@@ -4,7 +4,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::process::Command;
 use support::writers::{Writers, check, create_table};
 use support::{Finished, Http, Many, stele, wait_for};

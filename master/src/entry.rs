@@ -71,8 +71,8 @@ pub enum Change {
     TabletsClosed(Vec<(TabletId, Epoch)>),
     /// Begins a procedure; one that makes no sense any more does nothing.
     Begin {
-        /// What to do.
-        procedure: Procedure,
+        /// What to do, as its JSON document.
+        procedure: AsJson<Procedure>,
         /// What for.
         why: String,
     },

@@ -246,14 +246,14 @@ mod tests {
             assert!(found.contains(why), "{found}");
         };
         bad(&[append(1, 2, 5, &[5])], &[], 0, "is lost");
-        bad(&[append(1, 2, 5, &[5]), read(3, 4, &[], 0)], &[5], 0, "took effect");
+        bad(&[append(1, 2, 5, &[5]), read(3, 4, &[], 0)], &[5], 0, "can have taken effect");
         bad(&[append(1, 2, 5, &[5]), append(3, 4, 6, &[6])], &[5, 6], 0, "no prefix");
         bad(&[append(5, 6, 5, &[5]), read(1, 2, &[5], 0)], &[5], 0, "shows write 0");
         bad(&[append(5, 6, 5, &[5]), append(1, 2, 6, &[5, 6])], &[5, 6], 0, "can have taken effect");
         bad(&[read(1, 2, &[5], 0)], &[5], 0, "0 of which were appended");
         bad(&[swap(1, 2, 0, 7, true)], &[], 0, "is lost");
         bad(&[swap(1, 2, 0, 7, true), swap(3, 4, 0, 8, true)], &[], 8, "is lost");
-        bad(&[swap(1, 2, 0, 7, true), read(3, 4, &[], 0)], &[], 7, "took effect");
+        bad(&[swap(1, 2, 0, 7, true), read(3, 4, &[], 0)], &[], 7, "can have taken effect");
         bad(&[swap(1, 2, 0, 7, true), swap(3, 4, 7, 8, false)], &[], 7, "refused while");
         bad(&[swap(1, 2, 0, 7, false)], &[], 7, "and was");
         bad(&[read(1, 2, &[], 3)], &[], 0, "not among");

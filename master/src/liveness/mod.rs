@@ -21,6 +21,7 @@ pub use memory::{Memory, Seen};
 use crate::entry::Change;
 use crate::state::ClusterState;
 use common::config::Policy;
+use common::envelope::AsJson;
 use common::ids::TabletId;
 use common::rpc::master::Procedure;
 use common::time::Micros;
@@ -54,7 +55,7 @@ fn begin(state: &ClusterState, memory: &Memory, policy: &Policy, now: Now) -> Ve
         budget -= usize::from(free);
         free
     });
-    wanted.into_iter().map(|(procedure, why)| Change::Begin { procedure, why: why.to_owned() }).collect()
+    wanted.into_iter().map(|(procedure, why)| Change::Begin { procedure: AsJson(procedure), why: why.to_owned() }).collect()
 }
 
 fn tablets_of(procedure: &Procedure) -> Vec<TabletId> {

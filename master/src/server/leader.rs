@@ -52,7 +52,7 @@ async fn carry_out(node: &Node, changes: Vec<Change>) -> bool {
             Change::ServerDead { server, incarnation } => {
                 tracing::warn!(server = server.0, incarnation = incarnation.0, "tablet server is silent: its life is over");
             }
-            Change::Begin { procedure, why } => tracing::info!(%procedure, why, "a procedure begins"),
+            Change::Begin { procedure, why } => tracing::info!(procedure = %procedure.0, why, "a procedure begins"),
             Change::GiveUp { procedure, error } => tracing::warn!(procedure = procedure.0, error, "a procedure is given up"),
             Change::ExpireClaims(claims) => tracing::warn!(?claims, "runners are silent: their runs are aborted"),
             other => tracing::debug!(change = ?other, "cluster change"),

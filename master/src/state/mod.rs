@@ -199,7 +199,7 @@ fn run_change(state: &mut ClusterState, change: &Change, at: Micros) -> Result<(
             fences::prune(state);
         }
         // What cannot begin any more was overtaken.
-        Change::Begin { procedure, why } => drop(procedures::begin(state, procedure, why, at)),
+        Change::Begin { procedure, why } => drop(procedures::begin(state, &procedure.0, why, at)),
         Change::SplitChosen { procedure, at: key } => procedures::chosen(state, *procedure, key.as_ref(), at),
         Change::Derived { procedure } => procedures::derived(state, *procedure, at),
         Change::DeriveFailed { procedure, error } => procedures::failed(state, *procedure, error, at),
