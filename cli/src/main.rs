@@ -1,9 +1,10 @@
 //! `stele`: runs Stele, and talks to it.
 //!
-//! Modules import one way: `print`, `client`, `logging` → `role`, `sql`, `table`, `rows`, `inspect` → `cluster`, `config`, `ingest`,
-//! `project` → `derived` → `demo`. Everything but the
+//! Modules import one way: `print`, `client`, `logging` → `role`, `sql`, `table`, `rows`, `admin`, `inspect` → `cluster`, `config`,
+//! `ingest`, `project` → `derived` → `demo`. Everything but the
 //! roles and `inspect` goes over REST, as any other client would.
 
+mod admin;
 mod client;
 mod cluster;
 mod config;
@@ -62,6 +63,9 @@ enum Command {
     /// Verify a stored object, and say what it holds.
     #[command(subcommand)]
     Inspect(inspect::InspectCommand),
+    /// See servers and tablets; move, split and merge tablets, drain servers.
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
     /// Validate, apply and follow derived tables.
     #[command(subcommand)]
     Derived(derived::DerivedCommand),
@@ -95,6 +99,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Ingest(args) => ingest::run(args).await,
         Command::Sql(args) => sql::run(args).await,
         Command::Inspect(command) => inspect::run(command).await,
+        Command::Admin(command) => admin::run(command).await,
         Command::Derived(command) => derived::run(command).await,
     }
 }

@@ -27,6 +27,56 @@ pub struct MasterConfig {
     /// come from the usual environment variables (`AWS_…`, `GOOGLE_…`). A cluster has a prefix of its own.
     #[schemars(example = "s3://bucket/prefix")]
     pub store: String,
+    /// Whether it splits, merges and moves tablets unasked. Tablets of dead and drained servers go on elsewhere in any case.
+    #[serde(default = "yes")]
+    pub automatic: bool,
+    /// A tablet is split above this many bytes; in tables with few tablets earlier.
+    #[serde(default = "default_split_bytes")]
+    pub split_bytes: u64,
+    /// A tablet is split above this many rows read and written a second, where several servers can share them.
+    #[serde(default = "default_split_rows")]
+    pub split_rows_per_second: u64,
+    /// Moves a minute at most that only even servers out.
+    #[serde(default = "default_moves")]
+    pub moves_per_minute: usize,
+    /// Moves, splits and merges at once, at most.
+    #[serde(default = "default_procedures")]
+    pub procedures_at_once: usize,
+}
+
+fn default_split_bytes() -> u64 {
+    8 << 30
+}
+
+fn default_split_rows() -> u64 {
+    50_000
+}
+
+fn default_moves() -> usize {
+    20
+}
+
+fn default_procedures() -> usize {
+    16
+}
+
+impl MasterConfig {
+    /// A master that founds a cluster, with every other setting at its default.
+    #[must_use]
+    pub fn new(listen: SocketAddr, data_dir: PathBuf, store: String) -> Self {
+        Self {
+            listen,
+            advertise: None,
+            masters: Vec::new(),
+            data_dir,
+            store,
+            automatic: true,
+            split_bytes: default_split_bytes(),
+            split_rows_per_second: default_split_rows(),
+            moves_per_minute: default_moves(),
+            procedures_at_once: default_procedures(),
+        }
+    }
 }
 
 /// Where a tablet server writes its log.

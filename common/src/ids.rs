@@ -77,6 +77,10 @@ number!(
     /// A runner's exclusive right to some windows, numbered by Raft.
     ClaimId(u64)
 );
+number!(
+    /// A change of tablets in several steps.
+    ProcedureId(u64)
+);
 
 impl Seq {
     /// Before every mutation.

@@ -1,7 +1,7 @@
 //! The vocabulary and the wire of Stele: ids, keys, values, schemas, errors, the
 //! object-store wrappers and the RPC contracts that the roles speak to each other.
 //!
-//! Modules import one way: `ids`, `time`, `error`, `limits` → `key`, `value` →
+//! Modules import one way: `ids`, `time`, `error`, `limits`, `objects` → `key`, `value` →
 //! `schema`, `row` → `conditional`, `catalog` → `rpc`. `storage` and `derived` never import `rpc`.
 
 pub mod catalog;
@@ -12,6 +12,7 @@ pub mod error;
 pub mod ids;
 pub mod key;
 pub mod limits;
+pub mod objects;
 pub mod register;
 pub mod row;
 pub mod rpc;

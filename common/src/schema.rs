@@ -6,6 +6,7 @@
 
 mod columnar;
 mod keyspec;
+mod prefix;
 mod spec;
 mod stored;
 mod table;

@@ -3,11 +3,15 @@
 use common::Error;
 use common::config::LogKind;
 use common::envelope::AsJson;
-use common::ids::{ClaimId, Epoch, Incarnation, RunId, Seq, ServerId, TableId, TabletId};
-use common::rpc::master::{Command, Reply};
+use bytes::Bytes;
+use common::ids::{ClaimId, Epoch, Incarnation, ProcedureId, RunId, Seq, ServerId, TableId, TabletId};
+use common::rpc::master::{Command, Procedure, Reply};
 use common::time::Micros;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+
+/// Why a tablet is split that sees too much load.
+pub const WHY_LOAD: &str = "load";
 
 /// One entry of the Raft log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +67,43 @@ pub enum Change {
     Assign(Vec<Assignment>),
     /// Tablets that their owners have reported open.
     TabletsOpened(Vec<(TabletId, Epoch)>),
+    /// Tablets that their owners have reported closed, with everything flushed.
+    TabletsClosed(Vec<(TabletId, Epoch)>),
+    /// Begins a procedure; one that makes no sense any more does nothing.
+    Begin {
+        /// What to do, as its JSON document.
+        procedure: AsJson<Procedure>,
+        /// What for.
+        why: String,
+    },
+    /// The owner of a tablet says where to cut it.
+    SplitChosen {
+        /// The split.
+        procedure: ProcedureId,
+        /// The first key of the upper half; `None`: no key cuts it.
+        at: Option<Bytes>,
+    },
+    /// The manifests of a procedure's new tablets are in the object store.
+    Derived {
+        /// Which.
+        procedure: ProcedureId,
+    },
+    /// They cannot be made: the old tablets go on.
+    DeriveFailed {
+        /// Which.
+        procedure: ProcedureId,
+        /// Why.
+        error: String,
+    },
+    /// Ends a procedure that waits for too long.
+    GiveUp {
+        /// Which.
+        procedure: ProcedureId,
+        /// Why.
+        error: String,
+    },
+    /// All objects of a tablet that is no more are deleted.
+    TabletEnded(TabletId),
     /// Ends claims that nobody has kept; their runs are aborted.
     ExpireClaims(Vec<ClaimId>),
     /// All tablets of a derived table have applied its runs up to a version and dropped these aborted ones.

@@ -18,6 +18,10 @@ pub const LATE_TICK: Duration = Duration::from_secs(1);
 pub const RETRY_FAILED: Duration = Duration::from_secs(5);
 /// An aborted run stays in the orders at least this long, so that rows staged late are dropped too.
 pub const KEEP_ABORTED: Duration = Duration::from_secs(60);
+/// How often the leader looks for tablets to split, merge or move.
+pub const SIZING: Duration = Duration::from_secs(1);
+/// A procedure whose tablets are not closed after this long is given up.
+pub const PROCEDURE_PATIENCE: Duration = Duration::from_secs(60);
 /// The state is copied to the object store at most this long after it changed.
 pub const COPY_EVERY: Duration = Duration::from_secs(10);
 

@@ -4,6 +4,8 @@
 
 use crate::host::Host;
 use crate::plan::{Action, Wanted, plan};
+use bytes::Bytes;
+use common::rpc::master::{SplitBy, SplitPoint};
 use common::{ErrorKind, Result};
 use futures::{StreamExt, stream};
 use std::sync::Arc;
@@ -59,7 +61,13 @@ fn start(host: &Arc<Host>, wanted: &[Wanted], jobs: &mut JoinSet<()>, slots: &Ar
             }
             Action::Forget(id) => host.registry.forget(id),
             Action::Close(id) => {
-                if let Some(tablet) = host.registry.begin_close(id) {
+                // One that is served is flushed first, so that closing it takes moments.
+                if let Some(tablet) = host.registry.begin_update(id) {
+                    jobs.spawn(async move {
+                        let _slot = slots.acquire().await;
+                        flush_and_close(&host, tablet).await;
+                    });
+                } else if let Some(tablet) = host.registry.begin_close(id) {
                     jobs.spawn(async move {
                         let _slot = slots.acquire().await;
                         close(&host, tablet).await;
@@ -95,6 +103,22 @@ async fn open(host: &Host, wanted: &Wanted) {
     }
 }
 
+/// Twice, so that the second time finds little.
+async fn flush_and_close(host: &Host, tablet: Tablet) {
+    for _ in 0..2 {
+        match tablet.flush().await {
+            Err(e) if !matches!(e.kind, ErrorKind::Fenced | ErrorKind::NotMine | ErrorKind::NotFound) => {
+                tracing::warn!(tablet = tablet.id().0, error = %e, "tablet cannot be flushed: it is not closed yet");
+                return host.registry.flush_failed(&tablet, host.clock.monotonic());
+            }
+            _ => {}
+        }
+    }
+    if let Some(tablet) = host.registry.begin_close(tablet.id()) {
+        close(host, tablet).await;
+    }
+}
+
 async fn close(host: &Host, tablet: Tablet) {
     match host.engine.close_tablet(tablet.id()).await {
         // Whoever fenced it off has all that is durable; there is nothing left to close.
@@ -117,8 +141,8 @@ async fn update(host: &Host, tablet: &Tablet, wanted: &Wanted) {
     host.registry.updated(tablet, wanted, &result, host.clock.monotonic());
 }
 
-/// Tells an open tablet everything that its order says.
-async fn tell(host: &Host, tablet: &Tablet, wanted: &Wanted) -> Result<()> {
+/// Tells an open tablet everything that its order says; where it can be cut, if that is asked.
+async fn tell(host: &Host, tablet: &Tablet, wanted: &Wanted) -> Result<Option<SplitPoint>> {
     if tablet.table() != wanted.table {
         tablet.set_table(wanted.table.clone());
     }
@@ -127,7 +151,22 @@ async fn tell(host: &Host, tablet: &Tablet, wanted: &Wanted) -> Result<()> {
     for run in &wanted.desired.aborted {
         tablet.drop_staged(*run).await?;
     }
-    Ok(())
+    match wanted.desired.split {
+        None => Ok(None),
+        Some(by) => split_point(host, tablet, by).await.map(Some),
+    }
+}
+
+/// Where a tablet can be cut: by its load if that is asked and known, else by its bytes.
+async fn split_point(host: &Host, tablet: &Tablet, by: SplitBy) -> Result<SplitPoint> {
+    let by_load = (by == SplitBy::Load).then(|| host.registry.meter(tablet.id()).middle()).flatten();
+    let range = tablet.range();
+    let cuts = |key: &Bytes| range.contains(key) && *key > range.start;
+    if let Some(key) = by_load.filter(cuts) {
+        return Ok(SplitPoint { at: Some(key) });
+    }
+    let middle = tablet.split_points(2).await?.into_iter().next().map(|sample| sample.key);
+    Ok(SplitPoint { at: middle.filter(cuts) })
 }
 
 /// Flushes every open tablet once. What cannot be flushed is in the log.

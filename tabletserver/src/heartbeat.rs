@@ -3,7 +3,7 @@
 mod masters;
 mod orders;
 
-pub use masters::register;
+pub use masters::{register, submit};
 pub use orders::Mailbox;
 
 use crate::host::Host;
@@ -15,6 +15,7 @@ use common::rpc::net::SharedNet;
 use common::{Error, Result};
 use futures::StreamExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -153,8 +154,9 @@ impl Heartbeat {
             log: self.who.log,
             sequence: self.sequence,
             order_version: self.mailbox.order_version(),
-            tablets: self.host.registry.reports(),
+            tablets: self.host.registry.reports(self.host.clock.monotonic()),
             wall: self.host.clock.now(),
+            leaving: self.host.leaving.load(Ordering::Acquire),
         })?);
         Ok(())
     }
@@ -170,6 +172,7 @@ impl Heartbeat {
             )));
         }
         self.complaint = None;
+        self.host.others.store(orders.others, Ordering::Release);
         if let Some(until) = self.mailbox.take(orders) {
             self.host.lease.extend(until);
         }

@@ -7,6 +7,7 @@ use common::rpc::tablet::Target;
 use common::time::SharedClock;
 use common::{Error, ErrorKind, Result};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use storage::{Engine, Tablet};
 
 /// Engine, tablets, lease and clock of one server.
@@ -20,6 +21,10 @@ pub struct Host {
     pub lease: LeaseGuard,
     /// Time.
     pub clock: SharedClock,
+    /// It is about to end: the master is asked to give its tablets to others.
+    pub leaving: AtomicBool,
+    /// Whether there are others, as the master last said.
+    pub others: AtomicBool,
 }
 
 impl Host {

@@ -134,7 +134,7 @@ mod tests {
     fn wanted(id: u64, epoch: u64) -> Wanted {
         let table = Table::create(TableId(1), TableKind::Raw, TableSpec::named("a.b")).unwrap();
         let (tablet, epoch, range) = (TabletId(id), Epoch(epoch), KeyRange::ALL);
-        Desired { tablet, range, epoch, table, pin: None, runs: Vec::new(), aborted: Vec::new(), fences: Vec::new() }.into()
+        Desired { tablet, range, epoch, table, pin: None, runs: Vec::new(), aborted: Vec::new(), fences: Vec::new(), split: None }.into()
     }
 
     fn next(desired: Option<u64>, doing: Doing, retry_at: Duration) -> Plan {

@@ -1,12 +1,13 @@
 //! The tablets of this server and what each of them does.
 
+use crate::load::Meter;
 use crate::plan::{Doing, Held, Wanted};
 use common::ids::{Epoch, RunId, Seq, TabletId};
-use common::rpc::master::{TabletReport, TabletState};
+use common::rpc::master::{SplitBy, SplitPoint, TabletReport, TabletState};
 use common::rpc::tablet::Target;
 use common::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use storage::Tablet;
 use tokio::sync::Notify;
@@ -41,6 +42,10 @@ struct Slot {
     /// Pin and dropped runs as they were last told to the tablet.
     pin: Option<Seq>,
     dropped: HashSet<RunId>,
+    /// How a key to split at was asked for, and which one was found.
+    asked: Option<SplitBy>,
+    found: Option<SplitPoint>,
+    meter: Arc<Meter>,
 }
 
 #[derive(Debug)]
@@ -86,6 +91,12 @@ impl Registry {
         }
     }
 
+    /// What counts the load of a tablet that is open here.
+    #[must_use]
+    pub fn meter(&self, id: TabletId) -> Arc<Meter> {
+        self.read().get(&id).map(|slot| slot.meter.clone()).unwrap_or_default()
+    }
+
     /// What the server holds, as convergence sees it against `wanted`.
     #[must_use]
     pub fn held(&self, wanted: &[Wanted]) -> BTreeMap<TabletId, Held> {
@@ -119,8 +130,8 @@ impl Registry {
 
     /// One report a tablet.
     #[must_use]
-    pub fn reports(&self) -> Vec<TabletReport> {
-        let mut out: Vec<_> = self.read().iter().map(|(id, slot)| slot.report(*id)).collect();
+    pub fn reports(&self, now: Duration) -> Vec<TabletReport> {
+        let mut out: Vec<_> = self.read().iter().map(|(id, slot)| slot.report(*id, now)).collect();
         out.sort_by_key(|r| r.tablet);
         out
     }
@@ -194,19 +205,30 @@ impl Registry {
         }
     }
 
-    /// The job has ended; what it was told is remembered if all of it was done.
-    pub fn updated(&self, tablet: &Tablet, wanted: &Wanted, result: &Result<()>, now: Duration) {
+    /// The job has ended; what it was told is remembered if all of it was done, and where the tablet can be cut.
+    pub fn updated(&self, tablet: &Tablet, wanted: &Wanted, result: &Result<Option<SplitPoint>>, now: Duration) {
         self.change(tablet.id(), |slot| {
             let Phase::Open { busy, .. } = &mut slot.phase else { return };
             *busy = false;
             match result {
-                Ok(()) => {
+                Ok(found) => {
                     (slot.failures, slot.retry_at) = (0, Duration::ZERO);
+                    (slot.asked, slot.found) = (wanted.desired.split, found.clone());
                     slot.pin = wanted.desired.pin;
                     slot.dropped = wanted.desired.aborted.iter().copied().collect();
                 }
                 Err(e) if e.kind == ErrorKind::Fenced => slot.succeed(Phase::Closing { tablet: tablet.clone(), busy: false }),
                 Err(_) => slot.back_off(now),
+            }
+        });
+    }
+
+    /// It could not be flushed before a close: it goes on being served until that is tried again.
+    pub fn flush_failed(&self, tablet: &Tablet, now: Duration) {
+        self.change(tablet.id(), |slot| {
+            if let Phase::Open { busy, .. } = &mut slot.phase {
+                *busy = false;
+                slot.back_off(now);
             }
         });
     }
@@ -222,7 +244,17 @@ impl Registry {
 
 impl Slot {
     fn new(epoch: Epoch, phase: Phase, failures: u32) -> Self {
-        Self { epoch, phase, failures, retry_at: Duration::ZERO, pin: None, dropped: HashSet::new() }
+        Self {
+            epoch,
+            phase,
+            failures,
+            retry_at: Duration::ZERO,
+            pin: None,
+            dropped: HashSet::new(),
+            asked: None,
+            found: None,
+            meter: Arc::default(),
+        }
     }
 
     fn succeed(&mut self, phase: Phase) {
@@ -243,12 +275,13 @@ impl Slot {
     fn is_behind(&self, tablet: &Tablet, wanted: &Wanted) -> bool {
         let desired = &wanted.desired;
         self.pin != desired.pin
+            || self.asked != desired.split
             || desired.runs.last().is_some_and(|(_, version)| *version > tablet.visible())
             || desired.aborted.iter().any(|run| !self.dropped.contains(run))
             || wanted.table != tablet.table()
     }
 
-    fn report(&self, tablet: TabletId) -> TabletReport {
+    fn report(&self, tablet: TabletId, now: Duration) -> TabletReport {
         let (state, open) = match &self.phase {
             Phase::Opening => (TabletState::Opening, None),
             Phase::Open { tablet, .. } | Phase::Closing { tablet, .. } => (TabletState::Open, Some(tablet)),
@@ -261,6 +294,7 @@ impl Slot {
             _ => (Seq::ZERO, Seq::ZERO),
         };
         let bytes = open.map(Tablet::stats).map_or(0, |s| s.stored_bytes + s.memtable_bytes);
-        TabletReport { tablet, epoch: self.epoch, state, visible_seq, floor, bytes }
+        let (load, split) = (self.meter.load(now), self.found.clone());
+        TabletReport { tablet, epoch: self.epoch, state, visible_seq, floor, bytes, load, split }
     }
 }

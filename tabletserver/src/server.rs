@@ -5,6 +5,7 @@ use crate::heartbeat::{self, Heartbeat, Mailbox, Reporter};
 use crate::host::Host;
 use crate::identity::{DataDir, Identity};
 use crate::lease::LeaseGuard;
+use crate::pins::ClusterPins;
 use crate::plan::Wanted;
 use crate::registry::Registry;
 use crate::service::TabletsService;
@@ -17,6 +18,7 @@ use common::{Error, Result, limits};
 use object_store::path::Path;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::{DiskCacheConfig, Engine, EngineConfig};
 use tokio::sync::{oneshot, watch};
@@ -24,8 +26,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-/// At a shutdown, memtables are flushed for so long while everything still serves: little is left to do without.
-const FLUSH_AHEAD: Duration = Duration::from_secs(8);
+/// At a shutdown, tablets are handed over, or memtables flushed, for so long while everything still serves: little is left to do
+/// without.
+const AHEAD: Duration = Duration::from_secs(8);
 /// Tablets that are being opened or closed at a shutdown get this long to get there.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Requests under way at a shutdown get this long to end.
@@ -40,13 +43,15 @@ const END_LOG: Duration = Duration::from_secs(3);
 const END_WITHIN: Duration = Duration::from_secs(30);
 const _: () = {
     let steps =
-        FLUSH_AHEAD.as_secs() + SETTLE.as_secs() + DRAIN.as_secs() + CLOSE_WITHIN.as_secs() + LAST_WORD.as_secs() + END_LOG.as_secs();
+        AHEAD.as_secs() + SETTLE.as_secs() + DRAIN.as_secs() + CLOSE_WITHIN.as_secs() + LAST_WORD.as_secs() + END_LOG.as_secs();
     assert!(steps < END_WITHIN.as_secs());
 };
 /// A client that answers no ping for this long is gone; its scans end.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Bytes that all writes of one connection may have in flight.
 const CONNECTION_WINDOW: u32 = 64 << 20;
+/// How often a shutdown looks whether other servers have taken the tablets.
+const LOOK: Duration = Duration::from_millis(20);
 /// How often a shutdown tries to close a tablet whose flush fails.
 const CLOSE_TRIES: u32 = 3;
 
@@ -106,8 +111,10 @@ impl TabletServer {
         };
         let identity = data.begin_life(server, cluster_of(&store).await?)?;
         tracing::info!(server = server.0, incarnation = identity.incarnation.0, %local_addr, "tablet server starts");
-        let engine = open_engine(&config, &identity, store, &data, &clock).await?;
-        let host = Arc::new(Host { engine, registry: Registry::default(), lease: LeaseGuard::new(clock.clone()), clock });
+        let pins = Arc::new(ClusterPins::new(net.clone(), config.masters.clone()));
+        let engine = open_engine(&config, &identity, store, &data, &clock, pins).await?;
+        let (lease, registry) = (LeaseGuard::new(clock.clone()), Registry::default());
+        let host = Arc::new(Host { engine, registry, lease, clock, leaving: AtomicBool::new(false), others: AtomicBool::new(false) });
         let reporter = Reporter { identity: identity.clone(), address, log: config.log, masters: config.masters, net };
         let parts = Parts::start(host, data, reporter, listening)?;
         let (stop, (tell, ended)) = (CancellationToken::new(), watch::channel(None));
@@ -177,6 +184,7 @@ async fn open_engine(
     store: SharedStore,
     data: &DataDir,
     clock: &SharedClock,
+    pins: Arc<ClusterPins>,
 ) -> Result<Arc<Engine>> {
     let defaults = match config.log {
         LogKind::Disk => EngineConfig::new(who.server, who.incarnation, store, data.log_dir(), clock.clone()),
@@ -184,7 +192,7 @@ async fn open_engine(
     };
     let disk_cache = config.disk_cache().map(|bytes| DiskCacheConfig { folder: data.cache_dir(), bytes });
     let (memtable_bytes, cache_bytes) = (config.memtable_bytes, config.cache_bytes);
-    Engine::open(EngineConfig { memtable_bytes, cache_bytes, disk_cache, ..defaults }).await
+    Engine::open(EngineConfig { memtable_bytes, cache_bytes, disk_cache, pins, ..defaults }).await
 }
 
 impl Parts {
@@ -239,8 +247,17 @@ impl Parts {
 
     /// Ends cleanly: tablets flushed, no new requests, tablets closed and reported so, log closed. Each step has its time.
     async fn finish(mut self) -> Result<()> {
-        if tokio::time::timeout(FLUSH_AHEAD, converge::flush_all(&self.host)).await.is_err() {
-            tracing::warn!("memtables are not flushed after {} s; the log has their rows", FLUSH_AHEAD.as_secs());
+        // Others take the tablets while this one still serves them; without others, little is left to flush afterwards.
+        let ahead = async {
+            if self.host.others.load(Ordering::Acquire) {
+                hand_over(&self.host).await;
+            } else {
+                converge::flush_all(&self.host).await;
+            }
+        };
+        if tokio::time::timeout(AHEAD, ahead).await.is_err() {
+            let left = self.host.registry.unclosed().len();
+            tracing::warn!(left, "not all tablets were handed over or flushed within {} s; the log has their rows", AHEAD.as_secs());
         }
         self.converging.cancel();
         if tokio::time::timeout(SETTLE, &mut self.converger).await.is_err() {
@@ -263,6 +280,15 @@ impl Parts {
         let ended = self.end_engine().await;
         drop(self.data);
         ended
+    }
+}
+
+/// Asks for other owners of all tablets, and waits until they are elsewhere.
+async fn hand_over(host: &Host) {
+    host.leaving.store(true, Ordering::Release);
+    host.registry.reportable.notify_one();
+    while !host.registry.unclosed().is_empty() && host.others.load(Ordering::Acquire) {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

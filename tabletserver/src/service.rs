@@ -1,6 +1,7 @@
 //! `stele.v1.Tablets`: requests in, answers out. Every answer passes the lease once more before it is sent,
 //! except to what has become durable: that is true whoever owns the tablet now.
 
+mod conditional;
 mod derived;
 mod read;
 mod scan;
@@ -10,7 +11,7 @@ use crate::host::Host;
 use crate::pool::ScanPool;
 use common::Result;
 use common::rpc::tablet::{
-    ApplyRequest, ArrowChunk, ChangesRequest, Done, DropStagedRequest, ReadRequest, ReadResponse, ScanRequest, StageRequest, StatusRequest,
+    ApplyRequest, ArrowChunk, ChangesRequest, ConditionalRequest, ConditionalResponse, Done, DropStagedRequest, ReadRequest, ReadResponse, ScanRequest, StageRequest, StatusRequest,
     StatusResponse, WriteRequest, WriteResponse,
 };
 use common::rpc::tablets_service::tablets_server::Tablets;
@@ -45,6 +46,10 @@ impl Tablets for TabletsService {
 
     async fn write(&self, request: Request<WriteRequest>) -> Answer<WriteResponse> {
         Ok(Response::new(write::write(&self.host, request.into_inner()).await?))
+    }
+
+    async fn conditional(&self, request: Request<ConditionalRequest>) -> Answer<ConditionalResponse> {
+        Ok(Response::new(conditional::conditional(&self.host, request.into_inner()).await?))
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Answer<Self::ReadStream> {

@@ -40,11 +40,22 @@ impl Http {
         serde_json::from_str(&body).unwrap()
     }
 
+    /// `GET`; the status and the answer.
+    pub fn try_get(&self, path: &str) -> Result<(u16, Value), String> {
+        let (status, text) = self.request(Method::GET, path, "application/json", None)?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
     /// `POST` of JSON; the status and the answer.
     pub fn post(&self, path: &str, body: &Value) -> Result<(u16, Value), String> {
         let bytes = serde_json::to_vec(body).unwrap();
         let (status, text) = self.request(Method::POST, path, "application/json", Some(("application/json", bytes)))?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// `DELETE`; the status.
+    pub fn delete(&self, path: &str) -> u16 {
+        self.request(Method::DELETE, path, "application/json", None).unwrap().0
     }
 
     /// Sends NDJSON lines; whether the gateway acknowledged every row.

@@ -75,6 +75,11 @@ impl Many {
         }
     }
 
+    /// The cluster's object store.
+    pub fn bucket(&self) -> PathBuf {
+        self.dir.path().join("bucket")
+    }
+
     /// Starts a killed master again, where it was.
     pub fn restart_master(&mut self, n: usize) {
         let address = self.masters[n].address.clone();

@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 mod cluster;
+pub mod history;
 mod http;
 mod many;
 mod ministack;

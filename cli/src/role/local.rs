@@ -31,8 +31,7 @@ impl Local {
         let store = dir.join("bucket").display().to_string();
         let clock = SystemClock::shared();
 
-        let config =
-            MasterConfig { listen: LOOPBACK, advertise: None, masters: Vec::new(), data_dir: dir.join("master"), store: store.clone() };
+        let config = MasterConfig::new(LOOPBACK, dir.join("master"), store.clone());
         let master = master::Master::start(config, clock.clone()).await.context("the master does not start")?;
         let masters = vec![master.local_addr().to_string()];
 

@@ -147,6 +147,14 @@ impl Table {
         KeySchema::new(&self.key, self.kind == TableKind::Derived).with_time(time)
     }
 
+    /// The beginning of row keys that these first key part values in JSON stand for; of a table without key parts one text.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, naming the key part.
+    pub fn key_prefix(&self, values: &[serde_json::Value]) -> Result<Vec<u8>> {
+        super::prefix::encode(self, values)
+    }
+
     /// The declared column of this name.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {

@@ -6,6 +6,7 @@
 
 mod call;
 mod channels;
+mod conditional;
 mod hedge;
 mod master;
 mod patience;
@@ -25,7 +26,7 @@ use common::key::KeyRange;
 use common::row::{Committed, ReadSpec, Row, RowMutation};
 use common::rpc::master::{Command, Reply};
 use common::rpc::net::Tcp;
-use common::rpc::tablet::StatusResponse;
+use common::rpc::tablet::{Conditional, ConditionalResponse, StatusResponse};
 use common::schema::Table;
 use common::time::SharedClock;
 use common::version::VersionMap;
@@ -159,7 +160,7 @@ impl Cluster {
         let version = match &reply {
             Reply::Done { catalog } | Reply::Table { catalog, .. } | Reply::Published { catalog, .. } => *catalog,
             Reply::Catalog(catalog) => catalog.version,
-            Reply::Claimed { .. } | Reply::Registered { .. } | Reply::NewMaster { .. } | Reply::Masters { .. } => return Ok(reply),
+            _ => return Ok(reply),
         };
         match tokio::time::timeout(VIEW_LAG, self.catalog_at_least(version)).await {
             Ok(_) => Ok(reply),
@@ -182,6 +183,14 @@ impl Cluster {
     /// As [`Self::write`].
     pub async fn write_internal(&self, table: &Table, rows: Vec<RowMutation>) -> Result<Vec<Result<Committed>>> {
         router::write(self, table, rows, true).await
+    }
+
+    /// A write of one row that depends on what the row holds; it is decided once, however often it has to be sent.
+    ///
+    /// # Errors
+    /// The engine's refusals; `NotFound` if the table is gone; `Unavailable` if it is not known whether it was done.
+    pub async fn write_conditionally(&self, table: &Table, wanted: &Conditional) -> Result<ConditionalResponse> {
+        conditional::write(self, table, wanted).await
     }
 
     /// What can be read now: one seq a tablet for raw tables, the published version for derived ones.

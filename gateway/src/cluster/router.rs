@@ -141,7 +141,7 @@ async fn send_once(cluster: &Cluster, table: &Table, piece: &Piece) -> Result<Wr
     }
 }
 
-fn unknown(error: &Error) -> Error {
+pub(super) fn unknown(error: &Error) -> Error {
     Error::unavailable(format!("it is not known whether the row was written: read it, or write it again ({error})"))
 }
 

@@ -3,7 +3,9 @@
 //! Every error is a problem document. Parts, one way: `admission`, `problem` → `deadline`, `lines`, `page`, `encode` → `extract`, `query` →
 //! the resources → [`router`].
 
+mod admin;
 mod admission;
+mod conditional;
 mod deadline;
 mod derived;
 mod encode;
@@ -29,7 +31,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, map_response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use common::schema::{Table, TableKind};
 use common::{Error, Result};
 pub use problem::Problem;
@@ -69,9 +71,10 @@ impl App {
         many seconds, else 504."),
     paths(
         tables::create, tables::list, tables::get, tables::delete, tables::set_watermark,
-        rows::one, rows::range, mutate::mutate, ingest::ingest, ingest::open, ingest::close,
+        rows::one, rows::range, mutate::mutate, conditional::check, conditional::modify, ingest::ingest, ingest::open, ingest::close,
         sql::run,
         derived::list, derived::get, derived::runs, derived::validate, derived::apply, derived::run, derived::pause, derived::resume,
+        admin::servers, admin::drain, admin::undrain, admin::tablets, admin::procedures, admin::begin, admin::cancel,
         health::health, health::ready, health::cluster,
     ),
     tags(
@@ -79,6 +82,7 @@ impl App {
         (name = "rows", description = "Reading and writing rows, typed by their table's schema"),
         (name = "sql", description = "Queries over all tables"),
         (name = "derived", description = "Tables that are defined by SQL and kept up to date"),
+        (name = "admin", description = "Servers, tablets and what is done with them"),
         (name = "cluster", description = "Health and layout"),
     )
 )]
@@ -91,6 +95,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/tables/{table}", get(tables::get).delete(tables::delete))
         .route("/v1/tables/{table}/watermark", put(tables::set_watermark))
         .route("/v1/tables/{table}/row", get(rows::one))
+        .route("/v1/tables/{table}/row/check", post(conditional::check))
+        .route("/v1/tables/{table}/row/modify", post(conditional::modify))
         .route("/v1/tables/{table}/rows", get(rows::range).post(mutate::mutate))
         .route("/v1/tables/{table}/ingest", post(ingest::ingest).layer(DefaultBodyLimit::disable()))
         .route("/v1/tables/{table}/ingests/{ingest}", put(ingest::open).delete(ingest::close))
@@ -103,6 +109,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/derived/{table}/run", post(derived::run))
         .route("/v1/derived/{table}/pause", post(derived::pause))
         .route("/v1/derived/{table}/resume", post(derived::resume))
+        .route("/v1/admin/servers", get(admin::servers))
+        .route("/v1/admin/servers/{server}/drain", put(admin::drain).delete(admin::undrain))
+        .route("/v1/admin/tablets", get(admin::tablets))
+        .route("/v1/admin/procedures", get(admin::procedures).post(admin::begin))
+        .route("/v1/admin/procedures/{procedure}", delete(admin::cancel))
         .route("/v1/cluster", get(health::cluster))
         .route("/healthz", get(health::health))
         .route("/readyz", get(health::ready))
@@ -124,7 +135,7 @@ mod tests {
         for path in ["/v1/tables/{table}/rows", "/v1/tables/{table}/ingest", "/v1/sql", "/v1/derived/{table}/run", "/readyz"] {
             assert!(paths.contains_key(path), "{path}");
         }
-        assert_eq!(paths.len(), 19);
+        assert_eq!(paths.len(), 26);
         assert!(api["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
     }
 }

@@ -1,4 +1,4 @@
-use super::{Memory, Now};
+use super::{Memory, Now, Seen};
 use crate::entry::{Assignment, Change};
 use crate::state::{ClusterState, Tablet};
 use crate::timing::{MAX_CLOCK_SKEW, RETRY_FAILED};
@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 /// A server that may be given tablets, and what it has.
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
-    incarnation: Incarnation,
-    bytes: u64,
-    tablets: usize,
+pub(super) struct Candidate {
+    pub(super) incarnation: Incarnation,
+    pub(super) bytes: u64,
+    pub(super) rows: u64,
+    pub(super) tablets: usize,
 }
 
 /// Gives tablets that wait to the least-loaded server that can read their logs, by bytes, then count. A tablet whose log
@@ -35,6 +36,9 @@ fn next_owner(
     memory: &Memory,
     now: Now,
 ) -> Option<ServerId> {
+    if tablet.procedure.is_some() {
+        return None;
+    }
     if let Some((server, life)) = tablet.owner {
         return wants_another_try(id, tablet, server, life, memory, now).then_some(server);
     }
@@ -49,14 +53,20 @@ fn wants_another_try(id: TabletId, tablet: &Tablet, server: ServerId, life: Inca
     given_up && now.wall > tablet.assigned_at.after(RETRY_FAILED)
 }
 
-/// Live servers that have reported and whose clock is right.
-fn candidates(state: &ClusterState, memory: &Memory) -> BTreeMap<ServerId, Candidate> {
+/// Live servers that have reported, whose clock is right and that nobody wants empty.
+pub(super) fn candidates(state: &ClusterState, memory: &Memory) -> BTreeMap<ServerId, Candidate> {
     let mut found = BTreeMap::new();
-    for (id, server) in state.servers.iter().filter(|(_, s)| s.live) {
-        let Some(seen) = memory.report_of(*id, server.incarnation).filter(|seen| seen.skew() <= MAX_CLOCK_SKEW) else { continue };
+    for (id, server) in state.servers.iter().filter(|(_, s)| s.live && !s.draining) {
+        let fits = |seen: &&Seen| seen.skew() <= MAX_CLOCK_SKEW && !seen.report.leaving;
+        let Some(seen) = memory.report_of(*id, server.incarnation).filter(fits) else { continue };
         let bytes = seen.report.tablets.iter().map(|t| t.bytes).sum();
-        let tablets = state.tablets.values().filter(|t| t.owner == Some((*id, server.incarnation))).count();
-        found.insert(*id, Candidate { incarnation: server.incarnation, bytes, tablets });
+        let rows = seen.report.tablets.iter().map(|t| t.load.rows()).sum();
+        found.insert(*id, Candidate { incarnation: server.incarnation, bytes, rows, tablets: 0 });
+    }
+    for (server, life) in state.tablets.values().filter_map(|t| t.owner) {
+        if let Some(candidate) = found.get_mut(&server).filter(|c| c.incarnation == life) {
+            candidate.tablets += 1;
+        }
     }
     found
 }

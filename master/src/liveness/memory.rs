@@ -1,9 +1,9 @@
 use super::Now;
-use crate::state::ClusterState;
-use crate::timing::{LATE_TICK, LEASE, MARGIN};
+use crate::state::{ClusterState, Tablet};
+use crate::timing::{LATE_TICK, LEASE, MARGIN, SIZING};
 use common::ids::{ClaimId, Incarnation, ServerId, TableId, TabletId};
 use common::rpc::master::{Report, TabletReport};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// What the leader has heard. Lost with its leadership: whoever leads next waits full periods anew.
@@ -14,6 +14,9 @@ pub struct Memory {
     /// When it began to lead, or woke from a pause: silence before then proves nothing.
     pub(super) since: Duration,
     last_tick: Duration,
+    /// Whether sizes and loads are to be looked at now, and when that was last so.
+    pub(super) sizing_due: bool,
+    last_sizing: Duration,
     /// Ingests that an earlier leader knew: open until whoever holds them has had time to say so here.
     inherited: BTreeSet<TableId>,
     servers: BTreeMap<ServerId, Seen>,
@@ -28,6 +31,8 @@ pub struct Seen {
     pub report: Report,
     /// When it came.
     pub at: Now,
+    /// Where each tablet is in the report.
+    places: HashMap<TabletId, usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +49,7 @@ impl Seen {
 
     /// What the server says about a tablet.
     pub(super) fn tablet(&self, id: TabletId) -> Option<&TabletReport> {
-        self.report.tablets.iter().find(|t| t.tablet == id)
+        self.places.get(&id).and_then(|at| self.report.tablets.get(*at))
     }
 }
 
@@ -63,6 +68,10 @@ impl Memory {
             self.since = now.monotonic;
         }
         self.last_tick = now.monotonic;
+        self.sizing_due = now.monotonic.saturating_sub(self.last_sizing) >= SIZING;
+        if self.sizing_due {
+            self.last_sizing = now.monotonic;
+        }
         self.claims.retain(|id, _| state.claims.contains_key(id));
         for id in state.claims.keys() {
             self.claims.entry(*id).or_insert(now.monotonic);
@@ -75,7 +84,8 @@ impl Memory {
         let key = |r: &Report| (r.incarnation, r.sequence);
         let old = self.servers.get(&report.server);
         if old.is_none_or(|seen| key(&seen.report) <= key(&report)) {
-            self.servers.insert(report.server, Seen { report, at });
+            let places = report.tablets.iter().enumerate().map(|(at, t)| (t.tablet, at)).collect();
+            self.servers.insert(report.server, Seen { report, at, places });
         }
     }
 
@@ -103,6 +113,18 @@ impl Memory {
     #[must_use]
     pub fn report_of(&self, server: ServerId, incarnation: Incarnation) -> Option<&Seen> {
         self.servers.get(&server).filter(|seen| seen.report.incarnation == incarnation)
+    }
+
+    /// What the owner says about a tablet at its present epoch.
+    #[must_use]
+    pub fn report_on(&self, id: TabletId, tablet: &Tablet) -> Option<&TabletReport> {
+        let (server, life) = tablet.owner?;
+        self.report_of(server, life)?.tablet(id).filter(|t| t.epoch == tablet.epoch)
+    }
+
+    /// Whether it has led for long enough to have heard of everybody.
+    pub(super) fn has_settled(&self, now: Now) -> bool {
+        now.monotonic.saturating_sub(self.since) > LEASE + MARGIN
     }
 
     /// Whether this life has been silent for so long that its lease is over, counted from when silence could be noticed.

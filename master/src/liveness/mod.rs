@@ -5,10 +5,13 @@
 //! twice or late does nothing.
 
 mod assignment;
+mod balance;
 mod expiry;
 mod memory;
 mod progress;
 mod servers;
+mod sizes;
+mod steps;
 
 #[cfg(test)]
 mod tests;
@@ -17,8 +20,16 @@ pub use memory::{Memory, Seen};
 
 use crate::entry::Change;
 use crate::state::ClusterState;
+use common::config::MasterConfig;
+use common::envelope::AsJson;
+use common::ids::TabletId;
+use common::rpc::master::Procedure;
 use common::time::Micros;
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// A procedure, and what for.
+type Wanted = (Procedure, &'static str);
 
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +40,34 @@ pub struct Now {
     pub wall: Micros,
 }
 
+/// Procedures that nobody asked for: they empty servers, even out, cut what is large or hot, join what is small and cold.
+fn begin(state: &ClusterState, memory: &Memory, policy: &MasterConfig, now: Now) -> Vec<Change> {
+    let mut budget = policy.procedures_at_once.saturating_sub(state.procedures.len());
+    let mut wanted = balance::emptied(state, memory);
+    if policy.automatic && memory.sizing_due && memory.has_settled(now) {
+        wanted.extend(sizes::splits(state, memory, policy, now));
+        wanted.extend(sizes::merges(state, memory, policy, now));
+        wanted.extend(balance::evened(state, memory, policy, now));
+    }
+    let mut taken = BTreeSet::new();
+    wanted.retain(|(procedure, _)| {
+        let free = budget > 0 && tablets_of(procedure).iter().all(|tablet| taken.insert(*tablet));
+        budget -= usize::from(free);
+        free
+    });
+    wanted.into_iter().map(|(procedure, why)| Change::Begin { procedure: AsJson(procedure), why: why.to_owned() }).collect()
+}
+
+fn tablets_of(procedure: &Procedure) -> Vec<TabletId> {
+    match procedure {
+        Procedure::Move { tablet, .. } | Procedure::Split { tablet, .. } => vec![*tablet],
+        Procedure::Merge { tablets } => tablets.to_vec(),
+    }
+}
+
 /// What is to be changed now, in this order.
 #[must_use]
-pub fn decide(state: &ClusterState, memory: &Memory, now: Now) -> Vec<Change> {
+pub fn decide(state: &ClusterState, memory: &Memory, policy: &MasterConfig, now: Now) -> Vec<Change> {
     let mut changes = Vec::new();
     let missing = |spec: common::schema::TableSpec| state.table_named(&spec.name).is_none();
     if common::catalog::system_tables().into_iter().any(missing) {
@@ -41,6 +77,10 @@ pub fn decide(state: &ClusterState, memory: &Memory, now: Now) -> Vec<Change> {
     changes.extend(servers::dead(state, memory, now));
     changes.extend(assignment::assign(state, memory, now));
     changes.extend(progress::opened(state, memory));
+    changes.extend(steps::closed(state, memory));
+    changes.extend(steps::chosen(state, memory));
+    changes.extend(steps::overdue(state, now));
+    changes.extend(begin(state, memory, policy, now));
     changes.extend(progress::settled(state, memory, now));
     changes.extend(expiry::claims(state, memory, now));
     changes.extend(expiry::ingests(state, memory, now));

@@ -3,17 +3,11 @@ use crate::entry::Change;
 use crate::state::{ClusterState, Derived, Tablet};
 use crate::timing::KEEP_ABORTED;
 use common::ids::{RunId, Seq, TableId, TabletId};
-use common::rpc::master::{TabletReport, TabletState};
-
-/// What the owner says about a tablet at its present epoch.
-fn report<'a>(id: TabletId, tablet: &Tablet, memory: &'a Memory) -> Option<&'a TabletReport> {
-    let (server, life) = tablet.owner?;
-    memory.report_of(server, life)?.tablet(id).filter(|t| t.epoch == tablet.epoch)
-}
+use common::rpc::master::TabletState;
 
 /// Tablets whose owner has opened them.
 pub(super) fn opened(state: &ClusterState, memory: &Memory) -> Option<Change> {
-    let is_open = |id: TabletId, t: &Tablet| report(id, t, memory).is_some_and(|r| r.state == TabletState::Open);
+    let is_open = |id: TabletId, t: &Tablet| memory.report_on(id, t).is_some_and(|r| r.state == TabletState::Open);
     let waiting = state.tablets.iter().filter(|(_, t)| !t.open && t.owner.is_some());
     let opened: Vec<_> = waiting.filter(|(id, t)| is_open(**id, t)).map(|(id, t)| (*id, t.epoch)).collect();
     (!opened.is_empty()).then_some(Change::TabletsOpened(opened))
@@ -39,7 +33,7 @@ fn settled_in(state: &ClusterState, table: TableId, derived: &Derived, memory: &
 fn applied_everywhere(state: &ClusterState, table: TableId, memory: &Memory) -> Option<Seq> {
     let mut lowest = Seq::MAX;
     for (id, tablet) in state.tablets_of(table) {
-        let report = report(id, tablet, memory).filter(|r| r.state == TabletState::Open)?;
+        let report = memory.report_on(id, tablet).filter(|r| r.state == TabletState::Open)?;
         lowest = lowest.min(report.visible_seq);
     }
     Some(lowest)

@@ -2,7 +2,7 @@ use super::{Memory, Now, decide};
 use crate::entry::{Change, Entry, What};
 use crate::state::{ClusterState, apply};
 use crate::timing::{KEEP_ABORTED, LEASE, MARGIN, RETRY_FAILED};
-use common::config::LogKind;
+use common::config::{LogKind, MasterConfig};
 use common::envelope::AsJson;
 use common::ids::{Epoch, Incarnation, Seq, ServerId, TabletId};
 use common::rpc::master::{CLAIM_TTL, Command, INGEST_TTL, PutDefinition, Reply, Report, TabletReport, TabletState};
@@ -45,7 +45,7 @@ impl Leader {
     fn decide(&mut self) -> Vec<Change> {
         let now = self.now();
         self.memory.tick(&self.state, now);
-        decide(&self.state, &self.memory, now)
+        decide(&self.state, &self.memory, &MasterConfig::new("127.0.0.1:0".parse().unwrap(), "/".into(), String::new()), now)
     }
 
     /// Applies decisions until there are none.
@@ -91,6 +91,7 @@ impl Leader {
             order_version: 0,
             tablets,
             wall,
+            leaving: false,
         };
         self.memory.heard(report, self.now());
     }
@@ -106,7 +107,7 @@ impl Leader {
 }
 
 fn tablet(tablet: TabletId, epoch: Epoch, state: TabletState, visible: u64) -> TabletReport {
-    TabletReport { tablet, epoch, state, visible_seq: Seq(visible), floor: Seq(0), bytes: 0 }
+    TabletReport { tablet, epoch, state, visible_seq: Seq(visible), floor: Seq(0), bytes: 0, load: Default::default(), split: None }
 }
 
 /// A leader with one server that holds all tablets open.

@@ -18,13 +18,9 @@ use tonic::transport::Channel;
 const SOON: Duration = Duration::from_secs(30);
 
 fn config(folder: &Path, data: &str, listen: SocketAddr, masters: &[SocketAddr]) -> MasterConfig {
-    MasterConfig {
-        listen,
-        advertise: None,
-        masters: masters.iter().map(ToString::to_string).collect(),
-        data_dir: folder.join(data),
-        store: folder.join("store").to_str().unwrap().to_owned(),
-    }
+    let store = folder.join("store").to_str().unwrap().to_owned();
+    let masters = masters.iter().map(ToString::to_string).collect();
+    MasterConfig { masters, ..MasterConfig::new(listen, folder.join(data), store) }
 }
 
 fn free_port() -> SocketAddr {

@@ -1,4 +1,4 @@
-use super::fencing;
+use super::{fencing, procedures};
 use super::node::{Node, stopped};
 use crate::entry::Change;
 use crate::liveness::decide;
@@ -19,6 +19,7 @@ pub(super) async fn run(node: Arc<Node>) {
         }
         look(&node).await;
         fencing::start(&node);
+        procedures::start(&node);
     }
 }
 
@@ -38,7 +39,7 @@ fn decisions(node: &Node) -> Vec<Change> {
     let mut memory = node.memory();
     memory.lead(term, &applied.state, now);
     memory.tick(&applied.state, now);
-    decide(&applied.state, &memory, now)
+    decide(&applied.state, &memory, &node.policy, now)
 }
 
 /// Whether all of it was committed.
@@ -51,6 +52,8 @@ async fn carry_out(node: &Node, changes: Vec<Change>) -> bool {
             Change::ServerDead { server, incarnation } => {
                 tracing::warn!(server = server.0, incarnation = incarnation.0, "tablet server is silent: its life is over");
             }
+            Change::Begin { procedure, why } => tracing::info!(procedure = %procedure.0, why, "a procedure begins"),
+            Change::GiveUp { procedure, error } => tracing::warn!(procedure = procedure.0, error, "a procedure is given up"),
             Change::ExpireClaims(claims) => tracing::warn!(?claims, "runners are silent: their runs are aborted"),
             other => tracing::debug!(change = ?other, "cluster change"),
         }

@@ -1,10 +1,12 @@
 use super::confirm::Confirm;
 use super::fencing::Fencing;
 use super::forward::Others;
+use super::procedures::Working;
 use crate::copy::Copier;
 use crate::entry::{Change, Entry, What};
 use crate::liveness::{Memory, Now};
 use crate::raft::{Applied, NodeId, Raft};
+use common::config::MasterConfig;
 use common::rpc::master::Reply;
 use common::store::SharedStore;
 use common::time::SharedClock;
@@ -24,6 +26,10 @@ pub(super) struct Node {
     /// The object store.
     pub(super) store: SharedStore,
     pub(super) fencing: Fencing,
+    /// Procedures and endings that a task is at.
+    pub(super) working: Working,
+    /// What it does with tablets by itself.
+    pub(super) policy: MasterConfig,
     /// The cluster's id.
     pub(super) cluster: String,
     /// The other masters.
@@ -45,6 +51,7 @@ impl Node {
         clock: SharedClock,
         copier: Copier,
         store: SharedStore,
+        policy: MasterConfig,
         cluster: String,
         others: Others,
         stop: watch::Receiver<bool>,
@@ -59,6 +66,8 @@ impl Node {
             copier,
             store,
             fencing: Fencing::default(),
+            working: Working::default(),
+            policy,
             cluster,
             others,
             memory: Mutex::default(),

@@ -1,6 +1,7 @@
 use crate::raft::Applied;
 use crate::state;
 use crate::timing::LEASE;
+use common::config::LogKind;
 use common::ids::{Incarnation, ServerId};
 use common::rpc::master::{Desired, Orders};
 
@@ -42,6 +43,7 @@ impl Told {
             version,
             desired: (changed || missed).then(|| list.to_vec()),
             fenced,
+            others: self.others(applied),
         }
     }
 
@@ -49,6 +51,13 @@ impl Told {
     pub(super) fn is_news(&self, applied: &Applied) -> bool {
         self.is_over(applied)
             || self.list.as_ref().is_none_or(|(_, told)| *told != state::desired(&applied.state, self.server, self.incarnation))
+    }
+
+    /// Whether its tablets could go on elsewhere.
+    fn others(&self, applied: &Applied) -> bool {
+        let servers = &applied.state.servers;
+        let leaves_no_log = servers.get(&self.server).is_some_and(|s| s.log == LogKind::Object);
+        leaves_no_log && servers.iter().any(|(id, s)| *id != self.server && s.live && !s.draining)
     }
 
     /// Whether this life was replaced or declared dead.

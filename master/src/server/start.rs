@@ -55,7 +55,8 @@ impl Running {
         let Started { raft, machine, alone } = raft::start(&disk, id, founds, net).await?;
         let (copier, copying) = copy::open(store.clone(), raft.clone(), id, machine.watch(), alone).await?;
         let (stop, stopping) = watch::channel(false);
-        let node = Node::new(id, raft, machine.watch(), clock, copier, store, identity.cluster.clone(), others, stopping.clone());
+        let (watch, cluster) = (machine.watch(), identity.cluster.clone());
+        let node = Node::new(id, raft, watch, clock, copier, store, config.clone(), cluster, others, stopping.clone());
         let node = Arc::new(node);
         leader::look(&node).await;
         let tasks = vec![

@@ -1,4 +1,4 @@
-use super::members;
+use super::{admin, members};
 use super::node::Node;
 use crate::entry::{Change, What};
 use crate::state;
@@ -28,8 +28,26 @@ pub(super) async fn submit(node: &Node, command: Command) -> Result<Reply> {
             node.confirm.leadership().await?;
             Ok(members::list(node))
         }
+        Command::ListServers => seen(node, admin::servers).await,
+        Command::ListTablets => seen(node, admin::tablets).await,
+        Command::ListProcedures => seen(node, admin::procedures).await,
+        Command::Deletable { home, epoch, objects } => {
+            node.confirm.leadership().await?;
+            Ok(Reply::Deletable { objects: node.state().state.deletable(home, epoch, &objects)? })
+        }
+        // At each opening a tablet says what it names; mostly that is known, and costs no entry.
+        Command::NarrowPins { ref referrer, ref objects } if node.state().state.pins.is_narrow(referrer, objects) => {
+            node.check_leads()?;
+            Ok(done(node))
+        }
         command => commit(node, command).await,
     }
+}
+
+/// What this node sees as the leader.
+async fn seen(node: &Node, look: fn(&Node) -> Reply) -> Result<Reply> {
+    node.confirm.leadership().await?;
+    Ok(look(node))
 }
 
 /// Commits a command. One that creates, alters or drops a table is answered only once the object store has a copy of it.

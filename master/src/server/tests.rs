@@ -20,13 +20,8 @@ use tonic::transport::Channel;
 type Client = MasterClient<Channel>;
 
 fn config(folder: &Path, data: &str, store: &str) -> MasterConfig {
-    MasterConfig {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        advertise: None,
-        masters: Vec::new(),
-        data_dir: folder.join(data),
-        store: folder.join(store).to_str().unwrap().to_owned(),
-    }
+    let store = folder.join(store).to_str().unwrap().to_owned();
+    MasterConfig::new("127.0.0.1:0".parse().unwrap(), folder.join(data), store)
 }
 
 async fn start(folder: &Path) -> (Master, Client) {
@@ -83,6 +78,7 @@ impl Fake {
             order_version: self.order_version,
             tablets: self.held.clone(),
             wall: SystemClock::shared().now(),
+            leaving: false,
         };
         self.up.send(Json::of(&report).unwrap()).await.unwrap();
     }
@@ -105,6 +101,8 @@ impl Fake {
                 visible_seq: Seq(0),
                 floor: Seq(0),
                 bytes: 0,
+                load: Default::default(),
+                split: None,
             };
             self.held = desired.iter().map(open).collect();
             self.report().await;

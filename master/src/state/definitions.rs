@@ -20,7 +20,7 @@ pub(super) fn apply(state: &mut ClusterState, put: &[PutDefinition], remove: &[S
     check_graph(state, put, remove)?;
     for name in remove {
         if let Some(old) = state.definitions.remove(name) {
-            tables::remove(state, old.table);
+            tables::remove(state, old.table, at);
         }
     }
     for one in put {
@@ -78,7 +78,7 @@ fn put_one(state: &mut ClusterState, put: &PutDefinition, at: Micros) -> Result<
             d.table
         }
         Some(d) => {
-            tables::remove(state, d.table);
+            tables::remove(state, d.table, at);
             create_table(state, &put.spec)?
         }
         None => create_table(state, &put.spec)?,

@@ -1,4 +1,4 @@
-use common::ids::{ClaimId, RunId, ServerId, TableId, TabletId};
+use common::ids::{ClaimId, ProcedureId, RunId, ServerId, TableId, TabletId};
 use serde::{Deserialize, Serialize};
 
 /// The numbers given last, each counted from 1 and never given again.
@@ -9,6 +9,8 @@ pub(super) struct Ids {
     server: ServerId,
     claim: ClaimId,
     run: RunId,
+    #[serde(default)]
+    procedure: ProcedureId,
 }
 
 macro_rules! counters {
@@ -24,7 +26,7 @@ macro_rules! counters {
     };
 }
 
-counters!(table: TableId, tablet: TabletId, server: ServerId, claim: ClaimId, run: RunId);
+counters!(table: TableId, tablet: TabletId, server: ServerId, claim: ClaimId, run: RunId, procedure: ProcedureId);
 
 impl Ids {
     /// Whether this run was ever given.

@@ -1,7 +1,7 @@
 //! What holds in every state: tests call it after each entry.
 
-use super::ClusterState;
-use common::ids::TableId;
+use super::{ClusterState, Step, Tablet};
+use common::ids::{TableId, TabletId};
 use common::schema::TableKind;
 use std::collections::BTreeSet;
 
@@ -20,6 +20,7 @@ pub fn check(state: &ClusterState) -> Result<(), String> {
     }
     references_exist(state)?;
     owners_have_lived(state)?;
+    procedures_have_their_tablets(state)?;
     claims_do_not_overlap(state)?;
     runs_ascend(state)
 }
@@ -74,6 +75,27 @@ fn owners_have_lived(state: &ClusterState) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A procedure and its tablets name each other; what has ended is no tablet any more.
+fn procedures_have_their_tablets(state: &ClusterState) -> Result<(), String> {
+    for (id, under_way) in &state.procedures {
+        if under_way.tablets().iter().any(|t| state.tablets.get(t).is_none_or(|t| t.procedure != Some(*id))) {
+            return Err(format!("procedure {id} does not have its tablets"));
+        }
+        let owned = under_way.tablets().iter().any(|t| state.tablets.get(t).is_some_and(|t| t.owner.is_some()));
+        if (under_way.step == Step::Deriving) == owned {
+            return Err(format!("procedure {id} is at step {:?}, its tablets owned: {owned}", under_way.step));
+        }
+    }
+    let named = |(id, t): (&TabletId, &Tablet)| t.procedure.is_some_and(|p| state.procedures.get(&p).is_none_or(|p| !p.tablets().contains(id)));
+    if let Some((id, _)) = state.tablets.iter().find(|t| named(*t)) {
+        return Err(format!("tablet {id} names a procedure that does not have it"));
+    }
+    match state.ended.keys().find(|id| state.tablets.contains_key(id)) {
+        Some(id) => Err(format!("tablet {id} has ended and is one")),
+        None => Ok(()),
+    }
 }
 
 fn claims_do_not_overlap(state: &ClusterState) -> Result<(), String> {

@@ -2,15 +2,18 @@
 //!
 //! An entry is run on a copy that replaces the state only if all of it succeeded, so a command that
 //! fails changes nothing, by construction. Modules: `ids` and `rows` hold the data; `tables`, `tablets`,
-//! `servers`, `fences`, `definitions`, `claims`, `publishing` and `watermarks` change one concern each; `view`
+//! `servers`, `fences`, `procedures`, `endings`, `pins`, `definitions`, `claims`, `publishing` and `watermarks` change one concern each; `view`
 //! derives what gateways and tablet servers see; `invariants` says what always holds.
 
 mod claims;
 mod definitions;
+mod endings;
 mod fences;
 mod graph;
 mod ids;
 pub mod invariants;
+mod pins;
+mod procedures;
 mod publishing;
 mod rows;
 mod servers;
@@ -23,19 +26,22 @@ mod watermarks;
 #[cfg(test)]
 mod tests;
 
+pub use endings::Ending;
+pub use pins::Pins;
+pub use procedures::{Past, Step, UnderWay, parts};
 pub use rows::{Aborted, Claim, Definition, Derived, Fence, Life, Server, Tablet};
 pub use view::{catalog, desired};
 
 use crate::entry::{Change, Entry, What};
 use common::catalog::RunRecord;
-use common::ids::{ClaimId, ServerId, TableId, TabletId};
+use common::ids::{ClaimId, ProcedureId, ServerId, TableId, TabletId};
 use common::rpc::master::{Command, Reply};
 use common::schema::Table;
 use common::time::Micros;
 use common::{Error, Result};
 use ids::Ids;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Everything that Raft keeps.
@@ -53,6 +59,18 @@ pub struct ClusterState {
     pub servers: BTreeMap<ServerId, Server>,
     /// The ends of dead lives' logs, as long as some tablet may need them.
     pub fences: Vec<Fence>,
+    /// Procedures under way.
+    #[serde(default)]
+    pub procedures: BTreeMap<ProcedureId, UnderWay>,
+    /// The newest that have ended, oldest first.
+    #[serde(default)]
+    pub past: VecDeque<Past>,
+    /// Tablets that are no more, until their objects are deleted.
+    #[serde(default)]
+    pub ended: BTreeMap<TabletId, Ending>,
+    /// Who holds SSTables of other tablets.
+    #[serde(default)]
+    pub pins: Pins,
     /// Applied definitions by name.
     pub definitions: BTreeMap<String, Definition>,
     /// Where each derived table stands.
@@ -109,7 +127,7 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
         Command::CreateTable { spec } => {
             tables::create_raw(state, spec).map(|table| Reply::Table { table: Box::new(Table::clone(&table)), catalog: 0 })
         }
-        Command::DropTable { name } => tables::drop_raw(state, name).map(|()| done()),
+        Command::DropTable { name } => tables::drop_raw(state, name, at).map(|()| done()),
         Command::ApplyDefinitions { put, remove } => definitions::apply(state, put, remove, at).map(|()| done()),
         Command::PauseDerived { name, paused } => definitions::pause(state, name, *paused).map(|()| done()),
         Command::MarkDirty { name, windows } => definitions::mark_dirty(state, name, windows).map(|()| done()),
@@ -127,6 +145,23 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
         }
         Command::SetWatermark { name, at } => watermarks::set(state, name, *at).map(|()| done()),
         Command::RegisterServer => Ok(Reply::Registered { server: servers::register(state) }),
+        Command::Begin { procedure } => {
+            procedures::begin(state, procedure, "operator", at).map(|procedure| Reply::Begun { procedure })
+        }
+        Command::Cancel { procedure } => procedures::cancel(state, *procedure, "cancelled", at).map(|()| done()),
+        Command::Drain { server, drain } => servers::drain(state, *server, *drain).map(|()| done()),
+        Command::PinHome { home, referrer } => {
+            state.pins.pin_home(*home, referrer);
+            Ok(done())
+        }
+        Command::NarrowPins { referrer, objects } => {
+            state.pins.narrow(referrer, objects);
+            Ok(done())
+        }
+        Command::ReleasePins { referrer, objects } => {
+            state.pins.release(referrer, objects);
+            Ok(done())
+        }
         // The entry's own index is the number.
         Command::NewMaster { .. } => Ok(done()),
         Command::KeepClaims { .. }
@@ -135,15 +170,19 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
         | Command::GetCatalog
         | Command::JoinMaster { .. }
         | Command::RemoveMaster { .. }
-        | Command::ListMasters => Err(Error::internal("this command is the leader's, not for the Raft log")),
+        | Command::ListMasters
+        | Command::ListServers
+        | Command::ListTablets
+        | Command::ListProcedures
+        | Command::Deletable { .. } => Err(Error::internal("this command is the leader's, not for the Raft log")),
     }
 }
 
 fn run_change(state: &mut ClusterState, change: &Change, at: Micros) -> Result<()> {
     match change {
         Change::CreateSystemTables => tables::create_system(state)?,
-        Change::ServerStarted { server, incarnation, address, log } => servers::started(state, *server, *incarnation, address, *log)?,
-        Change::ServerDead { server, incarnation } => servers::dead(state, *server, *incarnation),
+        Change::ServerStarted { server, incarnation, address, log } => servers::started(state, (*server, *incarnation), address, *log, at)?,
+        Change::ServerDead { server, incarnation } => servers::dead(state, *server, *incarnation, at),
         Change::Assign(assignments) => assignments.iter().for_each(|a| tablets::assign(state, a, at)),
         Change::LogFenced { server, incarnation, position } => {
             fences::fenced(state, Fence { server: *server, incarnation: *incarnation, position: *position });
@@ -152,6 +191,20 @@ fn run_change(state: &mut ClusterState, change: &Change, at: Micros) -> Result<(
             opened.iter().for_each(|(id, epoch)| tablets::opened(state, *id, *epoch));
             fences::prune(state);
         }
+        Change::TabletsClosed(closed) => {
+            for (id, epoch) in closed {
+                procedures::closed(state, *id, *epoch, at);
+                endings::released(state, |tablet, _, _| tablet == *id);
+            }
+            fences::prune(state);
+        }
+        // What cannot begin any more was overtaken.
+        Change::Begin { procedure, why } => drop(procedures::begin(state, &procedure.0, why, at)),
+        Change::SplitChosen { procedure, at: key } => procedures::chosen(state, *procedure, key.as_ref(), at),
+        Change::Derived { procedure } => procedures::derived(state, *procedure, at),
+        Change::DeriveFailed { procedure, error } => procedures::failed(state, *procedure, error, at),
+        Change::GiveUp { procedure, error } => drop(procedures::cancel(state, *procedure, error, at)),
+        Change::TabletEnded(tablet) => endings::done(state, *tablet),
         Change::ExpireClaims(expired) => expired.iter().for_each(|c| claims::abort(state, *c, at)),
         Change::Settled { table, applied, dropped } => publishing::settled(state, *table, *applied, dropped),
         Change::Ingesting(tables) => watermarks::ingesting(state, tables),

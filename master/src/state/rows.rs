@@ -1,6 +1,6 @@
 use common::catalog::FollowedInput;
 use common::config::LogKind;
-use common::ids::{Epoch, Incarnation, RunId, Seq, ServerId, TableId};
+use common::ids::{Epoch, Incarnation, ProcedureId, RunId, Seq, ServerId, TableId};
 use common::key::KeyRange;
 use common::time::Micros;
 use common::version::RangeSet;
@@ -25,6 +25,17 @@ pub struct Tablet {
     pub logs: Vec<Life>,
     /// When it was last assigned, by the leader's wall clock.
     pub assigned_at: Micros,
+    /// The procedure that has it.
+    #[serde(default)]
+    pub procedure: Option<ProcedureId>,
+}
+
+impl Tablet {
+    /// A tablet that nobody has owned.
+    #[must_use]
+    pub fn new(table: TableId, range: KeyRange) -> Self {
+        Self { table, range, epoch: Epoch(0), owner: None, open: false, logs: Vec::new(), assigned_at: Micros::default(), procedure: None }
+    }
 }
 
 /// A life of a server that writes a log.
@@ -60,6 +71,9 @@ pub struct Server {
     pub address: String,
     /// Where its newest life writes its log.
     pub log: LogKind,
+    /// Whether an operator wants it empty.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// An applied definition.

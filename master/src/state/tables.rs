@@ -1,7 +1,8 @@
-use super::{ClusterState, splits, tablets};
+use super::{ClusterState, endings, procedures, splits, tablets};
 use common::catalog::system_tables;
 use common::ids::TableId;
 use common::schema::{Table, TableKind, TableSpec};
+use common::time::Micros;
 use common::{Error, Result};
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ pub(super) fn create(state: &mut ClusterState, spec: &TableSpec, kind: TableKind
 ///
 /// # Errors
 /// `NotFound`; `FailedPrecondition` if a definition makes or reads it; `InvalidArgument` for a system table.
-pub(super) fn drop_raw(state: &mut ClusterState, name: &str) -> Result<()> {
+pub(super) fn drop_raw(state: &mut ClusterState, name: &str, at: Micros) -> Result<()> {
     let table = state.existing(name)?.clone();
     match table.kind {
         TableKind::Raw => {}
@@ -77,15 +78,21 @@ pub(super) fn drop_raw(state: &mut ClusterState, name: &str) -> Result<()> {
     if !readers.is_empty() {
         return Err(Error::refused(format!("table '{name}' is read by {}: remove those definitions first", readers.join(", "))));
     }
-    remove(state, table.id);
+    remove(state, table.id, at);
     Ok(())
 }
 
 /// Takes out a table with all that belongs to it but its definition. Its servers see it leave their orders.
-pub(super) fn remove(state: &mut ClusterState, id: TableId) {
+pub(super) fn remove(state: &mut ClusterState, id: TableId, at: Micros) {
+    let tablets: Vec<_> = state.tablets_of(id).map(|(tablet, _)| tablet).collect();
+    for tablet in tablets {
+        procedures::tablet_dropped(state, tablet, at);
+        if let Some(was) = state.tablets.remove(&tablet) {
+            endings::add(state, tablet, &was);
+        }
+    }
     state.tables.remove(&id);
     state.claims.retain(|_, c| c.table != id);
-    state.tablets.retain(|_, t| t.table != id);
     state.derived.remove(&id);
     state.watermarks.remove(&id);
     state.ingesting.remove(&id);

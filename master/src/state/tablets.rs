@@ -1,6 +1,6 @@
 use super::{ClusterState, Life, Tablet};
 use crate::entry::Assignment;
-use common::ids::{Epoch, TableId, TabletId};
+use common::ids::{Epoch, ServerId, TableId, TabletId};
 use common::key::KeyRange;
 use common::time::Micros;
 
@@ -8,8 +8,7 @@ use common::time::Micros;
 pub(super) fn create(state: &mut ClusterState, table: TableId, ranges: Vec<KeyRange>) {
     for range in ranges {
         let id = state.ids.tablet();
-        let tablet = Tablet { table, range, epoch: Epoch(0), owner: None, open: false, logs: Vec::new(), assigned_at: Micros::default() };
-        state.tablets.insert(id, tablet);
+        state.tablets.insert(id, Tablet::new(table, range));
     }
 }
 
@@ -18,7 +17,7 @@ pub(super) fn create(state: &mut ClusterState, table: TableId, ranges: Vec<KeyRa
 pub(super) fn assign(state: &mut ClusterState, a: &Assignment, at: Micros) {
     let Some(server) = state.servers.get(&a.server).filter(|s| s.live && s.incarnation == a.incarnation) else { return };
     let life = Life { server: a.server, incarnation: a.incarnation, log: server.log };
-    let fits = |t: &Tablet| a.epoch == t.epoch.next() && state.may_take(t, a.server, a.incarnation);
+    let fits = |t: &Tablet| a.epoch == t.epoch.next() && t.procedure.is_none() && state.may_take(t, a.server, a.incarnation);
     if !state.tablets.get(&a.tablet).is_some_and(fits) {
         return;
     }
@@ -30,6 +29,13 @@ pub(super) fn assign(state: &mut ClusterState, a: &Assignment, at: Micros) {
         tablet.logs.push(life);
         tablet.assigned_at = at;
     }
+}
+
+/// Gives a tablet that nobody has to the present life of a server, if that may take it; else it waits.
+pub(super) fn give(state: &mut ClusterState, tablet: TabletId, to: ServerId, at: Micros) {
+    let Some(epoch) = state.tablets.get(&tablet).map(|t| t.epoch.next()) else { return };
+    let Some(incarnation) = state.servers.get(&to).map(|s| s.incarnation) else { return };
+    assign(state, &Assignment { tablet, epoch, server: to, incarnation }, at);
 }
 
 /// Notes that the owner has opened a tablet at this epoch: its manifest names the owner's log from now on.

@@ -1,6 +1,7 @@
 //! The rules of the state machine, each test named after one.
 
 mod definitions;
+mod procedures;
 mod properties;
 mod publishing;
 mod servers;
@@ -10,7 +11,7 @@ use super::{ClusterState, apply, invariants};
 use crate::entry::{Assignment, Change, Entry, What};
 use common::catalog::RunRecord;
 use common::config::LogKind;
-use common::envelope::AsJson;
+use common::envelope::{self, AsJson};
 use common::ids::{ClaimId, Incarnation, RunId, Seq, ServerId, TableId, TabletId};
 use common::rpc::master::{Command, Publish, PutDefinition, Reply};
 use common::schema::TableSpec;
@@ -31,7 +32,10 @@ impl Cluster {
     fn run(&mut self, what: What) -> Result<Reply> {
         self.at += 1;
         let before = self.state.clone();
-        let outcome = apply(&mut self.state, &Entry { at: Micros(self.at), what });
+        let entry = Entry { at: Micros(self.at), what };
+        let encoded = envelope::encode(*b"TEST", 1, &entry).unwrap();
+        assert_eq!(envelope::decode::<Entry>(*b"TEST", 1, &encoded).unwrap(), entry, "as it comes back from the Raft log");
+        let outcome = apply(&mut self.state, &entry);
         invariants::check(&self.state).unwrap();
         if outcome.is_err() {
             assert_eq!(self.state, before, "a failing command changes nothing");

@@ -1,7 +1,8 @@
-use super::{ClusterState, Derived, Tablet};
+use super::{ClusterState, Derived, Step, Tablet, UnderWay};
+use crate::entry::WHY_LOAD;
 use common::catalog::{self, Catalog, Published};
 use common::ids::{Incarnation, Seq, ServerId, TableId, TabletId};
-use common::rpc::master::Desired;
+use common::rpc::master::{Desired, SplitBy};
 use common::schema::Table;
 use common::version::RangeSet;
 
@@ -69,7 +70,7 @@ fn published(state: &ClusterState, table: TableId, d: &Derived) -> Published {
 /// The tablets that one life of a server should hold.
 #[must_use]
 pub fn desired(state: &ClusterState, server: ServerId, incarnation: Incarnation) -> Vec<Desired> {
-    let mine = state.tablets.iter().filter(|(_, t)| t.owner == Some((server, incarnation)));
+    let mine = state.tablets.iter().filter(|(_, t)| t.owner == Some((server, incarnation)) && !is_closing(state, t));
     mine.filter_map(|(id, t)| desired_tablet(state, *id, t)).collect()
 }
 
@@ -84,7 +85,23 @@ fn desired_tablet(state: &ClusterState, id: TabletId, tablet: &Tablet) -> Option
         runs: derived.map(|d| d.runs.clone()).unwrap_or_default(),
         aborted: derived.map(|d| d.aborted.iter().map(|a| a.run).collect()).unwrap_or_default(),
         fences: fences(state, tablet),
+        split: split(state, tablet),
     })
+}
+
+/// Whether a procedure wants the tablet closed: what is missing from its orders a server closes.
+fn is_closing(state: &ClusterState, tablet: &Tablet) -> bool {
+    under_way(state, tablet).is_some_and(|p| p.step != Step::Choosing)
+}
+
+fn under_way<'a>(state: &'a ClusterState, tablet: &Tablet) -> Option<&'a UnderWay> {
+    state.procedures.get(&tablet.procedure?)
+}
+
+/// How the owner is to choose a key to split at.
+fn split(state: &ClusterState, tablet: &Tablet) -> Option<SplitBy> {
+    let split = under_way(state, tablet).filter(|p| p.step == Step::Choosing)?;
+    Some(if split.why == WHY_LOAD { SplitBy::Load } else { SplitBy::Size })
 }
 
 fn fences(state: &ClusterState, tablet: &Tablet) -> Vec<(ServerId, Incarnation, u64)> {

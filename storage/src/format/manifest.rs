@@ -6,6 +6,7 @@ use common::Result;
 use common::envelope::{self, Magic};
 use common::ids::{Epoch, FamilyId, Incarnation, RunId, SchemaVersion, Seq, ServerId, TableId, TabletId};
 use common::key::KeyRange;
+use common::objects::SstableName;
 use common::time::Micros;
 use serde::{Deserialize, Serialize};
 
@@ -24,17 +25,6 @@ pub struct LogName {
     pub server: ServerId,
     /// Of which life.
     pub incarnation: Incarnation,
-}
-
-/// An SSTable's name for ever; its owner deletes it, nobody else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SstableName {
-    /// The tablet that made it.
-    pub home: TabletId,
-    /// The epoch at which it was made.
-    pub epoch: Epoch,
-    /// Counts within the home tablet.
-    pub number: u64,
 }
 
 /// A live SSTable: all that a tablet must know of it before it reads it.

@@ -1,7 +1,8 @@
 //! Names of objects and log files.
 
-use super::manifest::{LogName, SstableName};
+use super::manifest::LogName;
 use common::ids::{Epoch, TabletId};
+use common::objects::SstableName;
 use object_store::path::Path;
 use std::path::PathBuf;
 

@@ -16,7 +16,8 @@ mod pins;
 mod snapshot;
 
 pub use derive::{NewTablet, Source};
-pub use pins::{NothingPinned, ObjectPins, PinBook, Referrer};
+pub use common::objects::Referrer;
+pub use pins::{NothingPinned, ObjectPins, PinBook};
 
 use crate::format::{Manifest, SstableName};
 use crate::manifest::ManifestStore;

@@ -1,35 +1,12 @@
 //! Who holds which SSTables. In a cluster the answers come from Raft; the engine is tested against a book in memory.
 
-use crate::format::SstableName;
 use crate::sync::lock;
 use common::ids::{Epoch, TabletId};
+use common::objects::{Referrer, SstableName};
 use common::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Mutex;
-
-/// Whose manifest names SSTables of other tablets.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Referrer {
-    /// A tablet: a clone, a part of a split one, or a merged one.
-    Tablet(TabletId),
-    /// A named snapshot of a tablet.
-    Snapshot {
-        /// The snapshot's name.
-        name: String,
-        /// The tablet.
-        tablet: TabletId,
-    },
-}
-
-impl fmt::Display for Referrer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tablet(tablet) => write!(f, "tablet {tablet}"),
-            Self::Snapshot { name, tablet } => write!(f, "snapshot '{name}' of tablet {tablet}"),
-        }
-    }
-}
 
 /// Object pins: a referrer's hold on SSTables whose home is another tablet. Every method may be repeated.
 #[async_trait::async_trait]

@@ -7,7 +7,7 @@ use common::rpc::channel;
 use common::rpc::master::{Command, Reply};
 use common::rpc::master_service::master_client::MasterClient;
 use common::rpc::net::SharedNet;
-use common::{Error, Result, limits};
+use common::{Error, ErrorKind, Result, limits};
 use std::time::Duration;
 use tonic::transport::Channel;
 
@@ -46,6 +46,23 @@ pub async fn register(net: &SharedNet, masters: &[String]) -> Result<ServerId> {
     };
     let given = tokio::time::timeout(PATIENCE, attempts).await;
     given.map_err(|_| Error::unavailable(format!("no master gave this tablet server an id within {} s; last: {last}", PATIENCE.as_secs())))
+}
+
+/// Submits a command to the first master that answers; a refusal is an answer.
+///
+/// # Errors
+/// Of the command; `Unavailable` if no master can be reached.
+pub async fn submit(net: &SharedNet, masters: &[String], command: &Command) -> Result<Reply> {
+    let mut last = Error::invalid("no master address is configured");
+    for address in masters {
+        let answer = async { connect(net, address).await?.submit(Json::of(command)?).await.map_err(Error::from) };
+        match answer.await {
+            Ok(reply) => return reply.into_inner().parse(),
+            Err(e) if matches!(e.kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded) => last = e.context(format!("master {address}")),
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
 }
 
 async fn ask(net: &SharedNet, address: &str) -> Result<ServerId> {

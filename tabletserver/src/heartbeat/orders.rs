@@ -72,7 +72,7 @@ mod tests {
 
     fn orders(applied: u64, version: u64, list: bool) -> Orders {
         let desired = list.then(Vec::new);
-        Orders { answers: 1, lease_ms: 2500, term: 1, applied, version, desired, fenced: false }
+        Orders { answers: 1, lease_ms: 2500, term: 1, applied, version, desired, fenced: false, others: false }
     }
 
     #[test]

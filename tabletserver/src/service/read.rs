@@ -18,8 +18,10 @@ pub async fn read(host: Arc<Host>, request: ReadRequest) -> Result<BoxStream<'st
     let at = version(&host, &tablet, request.at).await?;
     let spec = clip(&tablet, required(request.spec, "spec")?);
     let rows = tablet.read(spec, at).map_err(|e| host.refuse(&tablet, e))?;
+    let meter = host.registry.meter(tablet.id());
     let answer = move |batch: Result<Vec<Row>>| {
         let rows = batch.map_err(|e| host.refuse(&tablet, e))?;
+        meter.read(rows.len(), || rows.get(rows.len() / 2).map(|row| row.key.clone()));
         rows.iter().try_for_each(check_row)?;
         // The result is collected: whoever lost the lease meanwhile must not hand it out.
         host.lease.check()?;

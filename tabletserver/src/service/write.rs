@@ -23,6 +23,7 @@ pub async fn write(host: &Host, request: WriteRequest) -> Result<WriteResponse> 
         }
     }
     let sent = rows.len();
+    host.registry.meter(tablet.id()).written(sent, || rows.get(sent / 2).map(|row| row.key.clone()));
     let written = if rows.is_empty() { Vec::new() } else { tablet.write(rows, request_id).await.map_err(|e| host.refuse(&tablet, e))? };
     if written.len() != sent {
         return Err(Error::internal(format!("{sent} rows were written with {} results", written.len())));
@@ -40,7 +41,7 @@ fn result(written: Result<Committed>) -> RowResult {
     }
 }
 
-fn check_writer(table: &Table, internal: bool) -> Result<()> {
+pub(super) fn check_writer(table: &Table, internal: bool) -> Result<()> {
     let (name, kind) = (&table.name, table.kind);
     match kind {
         TableKind::Raw => Ok(()),
@@ -62,7 +63,7 @@ fn check_size(rows: &[WireRowMutation]) -> Result<()> {
     Ok(())
 }
 
-fn request_id(bytes: &[u8]) -> Result<Option<[u8; 16]>> {
+pub(super) fn request_id(bytes: &[u8]) -> Result<Option<[u8; 16]>> {
     match bytes {
         [] => Ok(None),
         id => id.try_into().map(Some).map_err(|_| Error::invalid(format!("a request id of {} bytes; it must have 16", id.len()))),
@@ -70,11 +71,11 @@ fn request_id(bytes: &[u8]) -> Result<Option<[u8; 16]>> {
 }
 
 /// Families that only Stele writes.
-fn hidden_families(table: &Table) -> Vec<FamilyId> {
+pub(super) fn hidden_families(table: &Table) -> Vec<FamilyId> {
     table.families.iter().filter(|f| f.hidden).map(|f| f.id).collect()
 }
 
-fn check_families(row: RowMutation, table: &Table, hidden: &[FamilyId]) -> Result<RowMutation> {
+pub(super) fn check_families(row: RowMutation, table: &Table, hidden: &[FamilyId]) -> Result<RowMutation> {
     let wrong = row.mutations.iter().find_map(|m| match m {
         Mutation::Set { family, .. }
         | Mutation::Combine { family, .. }

@@ -53,7 +53,7 @@ pub(super) struct FakeMaster {
 impl FakeMaster {
     fn orders(&self, answers: u64) -> Orders {
         let Said { version, desired, fenced, .. } = self.said.borrow().clone();
-        Orders { answers, lease_ms: 2500, term: 1, applied: version, version, desired: Some(desired), fenced }
+        Orders { answers, lease_ms: 2500, term: 1, applied: version, version, desired: Some(desired), fenced, others: false }
     }
 
     async fn answer(self, mut reports: Streaming<Json>, down: tokio::sync::mpsc::Sender<Result<Json, Status>>) {
@@ -196,6 +196,7 @@ pub(super) fn desired(table: &Table, epoch: u64) -> Desired {
         runs: Vec::new(),
         aborted: Vec::new(),
         fences: Vec::new(),
+        split: None,
     }
 }
 

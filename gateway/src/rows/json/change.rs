@@ -119,7 +119,8 @@ impl JsonRows {
         Ok(mutations)
     }
 
-    fn column_named(&self, name: &str) -> Result<(FamilyId, bytes::Bytes)> {
+    /// Where a column is stored.
+    pub(super) fn column_named(&self, name: &str) -> Result<(FamilyId, bytes::Bytes)> {
         if let Some(column) = self.table.column(name) {
             return Ok((column.family, column.stored()));
         }

@@ -5,12 +5,14 @@
 //! and its families as nested objects `{family: {qualifier: value}}`; bytes that are not UTF-8 are `{"base64": "…"}`.
 
 mod change;
+mod conditional;
 mod input;
 mod output;
 #[cfg(test)]
 mod tests;
 
 pub use change::Change;
+pub use conditional::{Check, ModifyRow};
 pub use output::Shape;
 
 use crate::cluster::near;

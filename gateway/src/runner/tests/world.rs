@@ -41,7 +41,7 @@ impl World {
         let folder = |name: &str| dir.path().join(name);
         let store = folder("bucket").display().to_string();
         let clock = SystemClock::shared();
-        let config = MasterConfig { listen, advertise: None, masters: Vec::new(), data_dir: folder("master"), store: store.clone() };
+        let config = MasterConfig::new(listen, folder("master"), store.clone());
         let master = master::Master::start(config, clock.clone()).await.unwrap();
         let masters = vec![master.local_addr().to_string()];
         let config = TabletServerConfig {

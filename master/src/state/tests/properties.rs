@@ -1,4 +1,7 @@
 use super::*;
+use common::ids::ProcedureId;
+use common::objects::Referrer;
+use common::rpc::master::Procedure;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -23,10 +26,51 @@ enum Step {
     Fenced(u64, u64, u64),
     Assign { tablet: u64, epoch: u64, server: u64, incarnation: u64 },
     Opened(u64, u64),
+    OpenAll,
     Settled(usize, u64),
+    Begin(Procedure),
+    Chosen(u64, Option<u8>),
+    Closed(u64, u64),
+    CloseAll,
+    Derived(u64),
+    DeriveFailed(u64),
+    Cancel(u64),
+    Drain(u64, bool),
+    Ended(u64),
+    Pin(u64, u64),
+}
+
+fn procedures() -> impl Strategy<Value = Procedure> {
+    let tablet = || (1..12u64).prop_map(TabletId);
+    let key = prop::option::of((b'a'..b'z').prop_map(|b| bytes::Bytes::from(vec![b])));
+    prop_oneof![
+        (tablet(), prop::option::of((1..4u64).prop_map(ServerId))).prop_map(|(tablet, to)| Procedure::Move { tablet, to }),
+        (tablet(), key).prop_map(|(tablet, at)| Procedure::Split { tablet, at }),
+        (tablet(), 1..3u64).prop_map(|(tablet, on)| Procedure::Merge { tablets: [tablet, TabletId(tablet.0 + on)] }),
+    ]
 }
 
 fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![4 => usual_steps(), 3 => procedure_steps()]
+}
+
+fn procedure_steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => procedures().prop_map(Step::Begin),
+        2 => Just(Step::OpenAll),
+        2 => Just(Step::CloseAll),
+        1 => (1..6u64, prop::option::of(b'a'..b'z')).prop_map(|(p, key)| Step::Chosen(p, key)),
+        1 => (1..12u64, 0..4u64).prop_map(|(t, e)| Step::Closed(t, e)),
+        2 => (1..6u64).prop_map(Step::Derived),
+        1 => (1..6u64).prop_map(Step::DeriveFailed),
+        1 => (1..6u64).prop_map(Step::Cancel),
+        1 => (1..4u64, any::<bool>()).prop_map(|(s, d)| Step::Drain(s, d)),
+        1 => (1..12u64).prop_map(Step::Ended),
+        1 => (1..12u64, 1..12u64).prop_map(|(home, by)| Step::Pin(home, by)),
+    ]
+}
+
+fn usual_steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0..2usize, any::<bool>()).prop_map(|(n, s)| Step::Create(n, s)),
         (0..2usize).prop_map(Step::Drop),
@@ -65,7 +109,7 @@ fn steps() -> impl Strategy<Value = Step> {
 fn what(state: &ClusterState, step: &Step) -> What {
     let command = |c: Command| What::Command(AsJson(c));
     let id = |n: usize| state.table_named(DERIVED[n]).map_or(TableId(999), |t| t.id);
-    match *step {
+    match step.clone() {
         Step::Create(n, split) => {
             let split_at = if split { vec![vec!["g".into()], vec!["q".into()]] } else { Vec::new() };
             command(Command::CreateTable { spec: TableSpec { split_at, ..spec(RAW[n]) } })
@@ -102,6 +146,25 @@ fn what(state: &ClusterState, step: &Step) -> What {
             incarnation: Incarnation(incarnation),
         }])),
         Step::Opened(t, e) => What::Change(Change::TabletsOpened(vec![(TabletId(t), e.into())])),
+        Step::OpenAll => {
+            let closed = state.tablets.iter().filter(|(_, t)| t.owner.is_some());
+            What::Change(Change::TabletsOpened(closed.map(|(id, t)| (*id, t.epoch)).collect()))
+        }
+        Step::Begin(procedure) => command(Command::Begin { procedure }),
+        Step::Chosen(p, key) => {
+            What::Change(Change::SplitChosen { procedure: ProcedureId(p), at: key.map(|k| bytes::Bytes::from(vec![k])) })
+        }
+        Step::Closed(t, e) => What::Change(Change::TabletsClosed(vec![(TabletId(t), e.into())])),
+        Step::CloseAll => {
+            let wanted = state.procedures.values().flat_map(|p| p.tablets());
+            What::Change(Change::TabletsClosed(wanted.map(|t| (t, state.tablets[&t].epoch)).collect()))
+        }
+        Step::Derived(p) => What::Change(Change::Derived { procedure: ProcedureId(p) }),
+        Step::DeriveFailed(p) => What::Change(Change::DeriveFailed { procedure: ProcedureId(p), error: "e".into() }),
+        Step::Cancel(p) => command(Command::Cancel { procedure: ProcedureId(p) }),
+        Step::Drain(s, drain) => command(Command::Drain { server: ServerId(s), drain }),
+        Step::Ended(t) => What::Change(Change::TabletEnded(TabletId(t))),
+        Step::Pin(home, by) => command(Command::PinHome { home: TabletId(home), referrer: Referrer::Tablet(TabletId(by)) }),
         Step::Settled(t, v) => What::Change(Change::Settled { table: id(t), applied: Seq(v), dropped: Vec::new() }),
     }
 }
@@ -138,7 +201,7 @@ impl Given {
 
 proptest! {
     #[test]
-    fn random_histories_keep_the_invariants(history in proptest::collection::vec(steps(), 1..80)) {
+    fn random_histories_keep_the_invariants(history in proptest::collection::vec(steps(), 1..120)) {
         let mut c = Cluster::default();
         let mut given = Given::default();
         for step in &history {

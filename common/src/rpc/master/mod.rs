@@ -1,9 +1,14 @@
 //! Messages of `stele.v1.Master`: commands, heartbeats and the watched catalog, all JSON documents.
 
+mod admin;
+mod heartbeat;
+
+pub use admin::{Procedure, ProcedureView, ServerView, TabletView};
+pub use heartbeat::{Desired, Load, Orders, Report, SplitBy, SplitPoint, TabletReport, TabletState};
+
 use crate::catalog::{Catalog, RunRecord};
-use crate::config::LogKind;
-use crate::ids::{ClaimId, Epoch, Incarnation, RunId, Seq, ServerId, TableId, TabletId};
-use crate::key::KeyRange;
+use crate::ids::{ClaimId, Epoch, ProcedureId, RunId, Seq, ServerId, TableId, TabletId};
+use crate::objects::{Referrer, SstableName};
 use crate::schema::{Table, TableSpec};
 use crate::time::Micros;
 use crate::version::{RangeSet, VersionMap};
@@ -127,6 +132,59 @@ pub enum Command {
     },
     /// Reads which nodes the group has.
     ListMasters,
+    /// Begins a procedure on tablets; answered once it has begun.
+    Begin {
+        /// What to do.
+        procedure: Procedure,
+    },
+    /// Ends a procedure that has not closed its tablets yet.
+    Cancel {
+        /// Which.
+        procedure: ProcedureId,
+    },
+    /// Moves all tablets off a server and gives it none, or ends that.
+    Drain {
+        /// The server.
+        server: ServerId,
+        /// Whether it is to be empty from now on.
+        drain: bool,
+    },
+    /// Reads the servers with what they hold and bear.
+    ListServers,
+    /// Reads the tablets with what they hold and bear.
+    ListTablets,
+    /// Reads the procedures under way and the newest that have ended.
+    ListProcedures,
+    /// Holds all SSTables of a tablet for a referrer, those to come included, until [`Command::NarrowPins`].
+    PinHome {
+        /// The tablet.
+        home: TabletId,
+        /// Who holds.
+        referrer: Referrer,
+    },
+    /// Says that a referrer's manifest names exactly these: it holds nothing else any more.
+    NarrowPins {
+        /// Who holds.
+        referrer: Referrer,
+        /// All that its manifest names.
+        objects: Vec<SstableName>,
+    },
+    /// Says that a referrer's manifest does not name these any more, and none of its readers holds them.
+    ReleasePins {
+        /// Who held.
+        referrer: Referrer,
+        /// What.
+        objects: Vec<SstableName>,
+    },
+    /// Asks which of these SSTables nobody holds.
+    Deletable {
+        /// Their home.
+        home: TabletId,
+        /// At which epoch the asker owns it.
+        epoch: Epoch,
+        /// SSTables that the home's manifest does not name any more.
+        objects: Vec<SstableName>,
+    },
 }
 
 /// A claim that is not kept for this long is ended by the leader.
@@ -221,6 +279,31 @@ pub enum Reply {
         /// Never given before.
         node: u64,
     },
+    /// A procedure has begun.
+    Begun {
+        /// Its number.
+        procedure: ProcedureId,
+    },
+    /// All servers that are live or hold something.
+    Servers {
+        /// By id.
+        servers: Vec<ServerView>,
+    },
+    /// All tablets.
+    Tablets {
+        /// By id.
+        tablets: Vec<TabletView>,
+    },
+    /// Procedures.
+    Procedures {
+        /// By number: those under way and the newest that have ended.
+        procedures: Vec<ProcedureView>,
+    },
+    /// SSTables that may be deleted.
+    Deletable {
+        /// Those asked for that nobody holds.
+        objects: Vec<SstableName>,
+    },
     /// The group's nodes in the order of their numbers.
     Masters {
         /// All of them.
@@ -241,103 +324,6 @@ pub struct MasterNode {
     pub leads: bool,
     /// The newest entry that it is known to have; 0: unknown.
     pub matched: u64,
-}
-
-/// What a tablet server sends up its heartbeat stream: at its start, each 0.5 s, and when something changes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// The server.
-    pub server: ServerId,
-    /// Its life; a higher one ends all lower ones.
-    pub incarnation: Incarnation,
-    /// Where its RPC listens, `host:port`.
-    pub address: String,
-    /// Where this life writes its log.
-    #[serde(default)]
-    pub log: LogKind,
-    /// Counts this incarnation's reports; echoed by [`Orders::answers`], so a lease runs from the send time.
-    pub sequence: u64,
-    /// The newest [`Orders::version`] that it has seen.
-    pub order_version: u64,
-    /// The tablets it holds.
-    pub tablets: Vec<TabletReport>,
-    /// Wall clock at sending; a server more than 10 s off is given no tablets.
-    pub wall: Micros,
-}
-
-/// One tablet as its server sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TabletReport {
-    /// The tablet.
-    pub tablet: TabletId,
-    /// At which epoch.
-    pub epoch: Epoch,
-    /// What it does.
-    pub state: TabletState,
-    /// The newest readable seq; a derived table's applied version.
-    pub visible_seq: Seq,
-    /// The oldest readable seq.
-    pub floor: Seq,
-    /// Bytes in SSTables and memtables.
-    pub bytes: u64,
-}
-
-/// What a tablet does at its server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum TabletState {
-    /// Recovering.
-    Opening,
-    /// Serving.
-    Open,
-    /// Closed at its epoch; another server may have it.
-    Closed,
-    /// Could not be opened.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// What the leader sends down a heartbeat stream.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Orders {
-    /// The report this answers ([`Report::sequence`]); the lease runs from that report's send time.
-    pub answers: u64,
-    /// Lease length, ms.
-    pub lease_ms: u64,
-    /// Raft term and applied index; a server ignores an older pair.
-    pub term: u64,
-    /// See `term`.
-    pub applied: u64,
-    /// Of the desired list.
-    pub version: u64,
-    /// The tablets this server should hold. Always the full list for now; absent: as in `version`, unchanged.
-    pub desired: Option<Vec<Desired>>,
-    /// This incarnation has been replaced or declared dead: end yourself.
-    pub fenced: bool,
-}
-
-/// A tablet that a server should hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Desired {
-    /// The tablet.
-    pub tablet: TabletId,
-    /// Its rows.
-    pub range: KeyRange,
-    /// At which epoch.
-    pub epoch: Epoch,
-    /// Its table.
-    pub table: Table,
-    /// The oldest seq that some change reader still needs; `None`: nobody follows this table.
-    pub pin: Option<Seq>,
-    /// Published runs that some tablet has not yet reported as applied, oldest first.
-    pub runs: Vec<(RunId, Seq)>,
-    /// Runs whose staged rows are to be dropped.
-    pub aborted: Vec<RunId>,
-    /// Logs in the object store that may hold what the tablet has not flushed, each with the number of its fence.
-    #[serde(default)]
-    pub fences: Vec<(ServerId, Incarnation, u64)>,
 }
 
 /// What `Watch` takes. Answered with the catalog at once if its version is higher, then whenever it changes.

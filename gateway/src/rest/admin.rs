@@ -1,0 +1,283 @@
+//! What operators see and do: servers, tablets, procedures.
+
+use super::App;
+use super::extract::{Json, Params};
+use super::problem::{Problem, Refused, no_content};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use common::ids::{ProcedureId, ServerId, TabletId};
+use common::rpc::master::{Command, Load, Procedure, ProcedureView, Reply, ServerView, TabletView};
+use common::time::Micros;
+use common::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// A tablet server.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ServerStatus {
+    /// Its id.
+    id: u64,
+    /// Counts its lives.
+    incarnation: u64,
+    /// Whether the newest goes on.
+    live: bool,
+    /// Where its RPC listens.
+    address: String,
+    /// Whether it is being emptied, or kept empty.
+    draining: bool,
+    /// Tablets that it owns.
+    tablets: u64,
+    /// Bytes in their SSTables and memtables.
+    bytes: u64,
+    /// Rows read a second, over the last seconds.
+    reads: u64,
+    /// Rows written a second, over the last seconds.
+    writes: u64,
+    /// Milliseconds since its last report; null: the leader has heard none.
+    silent_ms: Option<u64>,
+}
+
+/// A tablet with what it bears.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TabletStatus {
+    /// Its id.
+    id: u64,
+    /// Its table.
+    table: String,
+    /// First row key, hexadecimal.
+    start: String,
+    /// First row key behind it; null: none.
+    end: Option<String>,
+    /// Grows with every assignment.
+    epoch: u64,
+    /// Its owner; null while it waits for one.
+    server: Option<u64>,
+    /// `open`, `opening`, `closing`, `waiting`, or why it cannot be opened.
+    state: String,
+    /// Bytes in its SSTables and memtables.
+    bytes: u64,
+    /// Rows read a second, over the last seconds.
+    reads: u64,
+    /// Rows written a second, over the last seconds.
+    writes: u64,
+    /// The procedure that has it.
+    procedure: Option<u64>,
+}
+
+/// A procedure.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProcedureStatus {
+    /// Its number.
+    id: u64,
+    /// What it does, in words.
+    what: String,
+    /// What for: `operator`, `drain`, `balance`, `size`, `load`, `cold`.
+    why: String,
+    /// `choosing`, `closing`, `deriving`; `done` or `failed` when it has ended.
+    step: String,
+    /// Why it failed.
+    error: Option<String>,
+    /// When it began.
+    begun_at: String,
+    /// When it ended.
+    ended_at: Option<String>,
+    /// Ids of the tablets that it makes.
+    made: Vec<u64>,
+}
+
+/// A procedure to begin.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "procedure", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Wanted {
+    /// Give a tablet to another server.
+    Move {
+        /// Which.
+        tablet: u64,
+        /// To whom; absent: to whoever bears least.
+        #[serde(default)]
+        to: Option<u64>,
+    },
+    /// Cut a tablet in two.
+    Split {
+        /// Which.
+        tablet: u64,
+        /// First key part values of the upper part, as in a spec's `split_at`; absent: in the middle of its bytes.
+        #[serde(default)]
+        #[schema(value_type = Option<Vec<Object>>)]
+        at: Option<Vec<serde_json::Value>>,
+    },
+    /// Make one tablet of two neighbours.
+    Merge {
+        /// The one with the lower keys.
+        lower: u64,
+        /// The one that begins where it ends.
+        upper: u64,
+    },
+}
+
+/// A number.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Begun {
+    /// The procedure's.
+    id: u64,
+}
+
+/// All tablet servers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Servers {
+    /// By id.
+    servers: Vec<ServerStatus>,
+}
+
+/// Tablets.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Tablets {
+    /// By table, then key.
+    tablets: Vec<TabletStatus>,
+}
+
+/// Procedures.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Procedures {
+    /// Oldest first: those under way and the newest that have ended.
+    procedures: Vec<ProcedureStatus>,
+}
+
+impl From<ServerView> for ServerStatus {
+    fn from(v: ServerView) -> Self {
+        let Load { reads, writes } = v.load;
+        let (id, incarnation) = (v.id.0, v.incarnation.0);
+        let ServerView { live, address, draining, tablets, bytes, silent_ms, .. } = v;
+        Self { id, incarnation, live, address, draining, tablets, bytes, reads, writes, silent_ms }
+    }
+}
+
+impl From<TabletView> for TabletStatus {
+    fn from(v: TabletView) -> Self {
+        let hex = |key: &[u8]| key.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        Self {
+            id: v.id.0,
+            table: v.name,
+            start: hex(&v.range.start),
+            end: v.range.end.as_deref().map(hex),
+            epoch: v.epoch.0,
+            server: v.server.map(|s| s.0),
+            state: v.state,
+            bytes: v.bytes,
+            reads: v.load.reads,
+            writes: v.load.writes,
+            procedure: v.procedure.map(|p| p.0),
+        }
+    }
+}
+
+impl From<ProcedureView> for ProcedureStatus {
+    fn from(v: ProcedureView) -> Self {
+        Self {
+            id: v.id.0,
+            what: v.procedure.to_string(),
+            why: v.why,
+            step: v.step,
+            error: v.error,
+            begun_at: v.begun_at.to_rfc3339(),
+            ended_at: v.ended_at.map(Micros::to_rfc3339),
+            made: v.made.into_iter().map(|t| t.0).collect(),
+        }
+    }
+}
+
+/// An answer of another kind than asked for.
+fn unexpected(reply: &Reply) -> Refused {
+    Error::internal(format!("the master answered with {reply:?}")).into()
+}
+
+/// Tablet servers with what they hold and bear.
+#[utoipa::path(get, path = "/v1/admin/servers", tag = "admin", responses((status = 200, body = Servers), (status = 503, body = Problem)))]
+pub async fn servers(State(app): State<Arc<App>>) -> Result<axum::Json<Servers>, Refused> {
+    match app.cluster.submit(Command::ListServers).await? {
+        Reply::Servers { servers } => Ok(axum::Json(Servers { servers: servers.into_iter().map(Into::into).collect() })),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Tablets with what they hold and bear.
+#[utoipa::path(get, path = "/v1/admin/tablets", tag = "admin", params(("table" = Option<String>, Query, description = "only of this table")),
+    responses((status = 200, body = Tablets), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn tablets(State(app): State<Arc<App>>, params: Params) -> Result<axum::Json<Tablets>, Refused> {
+    params.only(&["table"])?;
+    let only = params.get("table").map(|name| app.cluster.table(name)).transpose()?;
+    match app.cluster.submit(Command::ListTablets).await? {
+        Reply::Tablets { mut tablets } => {
+            tablets.retain(|t| only.as_ref().is_none_or(|table| table.id == t.table));
+            tablets.sort_by(|a, b| (&a.name, &a.range.start).cmp(&(&b.name, &b.range.start)));
+            Ok(axum::Json(Tablets { tablets: tablets.into_iter().map(Into::into).collect() }))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Procedures under way and the newest that have ended.
+#[utoipa::path(get, path = "/v1/admin/procedures", tag = "admin", responses((status = 200, body = Procedures), (status = 503, body = Problem)))]
+pub async fn procedures(State(app): State<Arc<App>>) -> Result<axum::Json<Procedures>, Refused> {
+    match app.cluster.submit(Command::ListProcedures).await? {
+        Reply::Procedures { procedures } => {
+            Ok(axum::Json(Procedures { procedures: procedures.into_iter().map(Into::into).collect() }))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Move, split or merge tablets.
+///
+/// Answered once the procedure has begun; follow it by its number.
+#[utoipa::path(post, path = "/v1/admin/procedures", tag = "admin", request_body(content = Wanted, example = json!({"procedure": "split", "tablet": 7, "at": ["user500"]})),
+    responses((status = 202, body = Begun), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub async fn begin(State(app): State<Arc<App>>, Json(wanted): Json<Wanted>) -> Result<Response, Refused> {
+    let procedure = match wanted {
+        Wanted::Move { tablet, to } => Procedure::Move { tablet: TabletId(tablet), to: to.map(ServerId) },
+        Wanted::Split { tablet, at } => {
+            let at = at.map(|values| key(&app, TabletId(tablet), &values)).transpose()?;
+            Procedure::Split { tablet: TabletId(tablet), at }
+        }
+        Wanted::Merge { lower, upper } => Procedure::Merge { tablets: [TabletId(lower), TabletId(upper)] },
+    };
+    match app.cluster.submit(Command::Begin { procedure }).await? {
+        Reply::Begun { procedure } => Ok((StatusCode::ACCEPTED, axum::Json(Begun { id: procedure.0 })).into_response()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A row key of the tablet's table, from its first key parts.
+fn key(app: &App, tablet: TabletId, values: &[serde_json::Value]) -> Result<Bytes> {
+    let catalog = app.cluster.catalog();
+    let found = catalog.tablets.iter().find(|t| t.id == tablet).and_then(|t| catalog.table_by_id(t.table));
+    let table = found.ok_or_else(|| Error::not_found(format!("tablet {tablet} does not exist")))?;
+    table.key_prefix(values).map(Bytes::from).map_err(|e| e.context("at"))
+}
+
+/// End a procedure that has not closed its tablets yet.
+#[utoipa::path(delete, path = "/v1/admin/procedures/{procedure}", tag = "admin", params(("procedure" = u64, Path, description = "its number")),
+    responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<u64>) -> Result<Response, Refused> {
+    app.cluster.submit(Command::Cancel { procedure: ProcedureId(id) }).await?;
+    Ok(no_content())
+}
+
+/// Move all tablets off a server, and give it none.
+#[utoipa::path(put, path = "/v1/admin/servers/{server}/drain", tag = "admin", params(("server" = u64, Path, description = "its id")),
+    responses((status = 204), (status = 404, body = Problem)))]
+pub async fn drain(State(app): State<Arc<App>>, Path(id): Path<u64>) -> Result<Response, Refused> {
+    app.cluster.submit(Command::Drain { server: ServerId(id), drain: true }).await?;
+    Ok(no_content())
+}
+
+/// Let a server have tablets again.
+#[utoipa::path(delete, path = "/v1/admin/servers/{server}/drain", tag = "admin", params(("server" = u64, Path, description = "its id")),
+    responses((status = 204), (status = 404, body = Problem)))]
+pub async fn undrain(State(app): State<Arc<App>>, Path(id): Path<u64>) -> Result<Response, Refused> {
+    app.cluster.submit(Command::Drain { server: ServerId(id), drain: false }).await?;
+    Ok(no_content())
+}
