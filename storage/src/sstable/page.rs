@@ -10,6 +10,7 @@
 use crate::codec::{Damaged, Input, Result, put_u64};
 use bytes::Bytes;
 use common::limits;
+use std::cell::Cell;
 
 const HEADER_BYTES: usize = 9;
 const PLAIN: u8 = 0;
@@ -20,6 +21,14 @@ const MAX_EXPANSION: usize = 255;
 const WORTH: usize = 16;
 /// Shorter data is not worth compressing.
 const SHORT: usize = 64;
+
+/// Bytes of memory for looks at pages that a thread keeps at most.
+const MAX_SPARE: usize = 1 << 20;
+
+thread_local! {
+    /// Memory for looks at pages.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What is known of a page before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,16 +63,46 @@ impl PageHead {
 
     /// The verified data of the page in `stored`.
     pub(super) fn unpack(&self, stored: &Bytes) -> Result<Bytes> {
+        if self.is_plain(stored)? {
+            return Ok(stored.clone());
+        }
+        let data = lz4_flex::block::decompress(stored, self.length as usize).map_err(|_| Damaged("a page does not decompress"))?;
+        self.is_whole(data.len()).map(|()| data.into())
+    }
+
+    /// [`Self::unpack`] for a look: unless `look` keeps something of the data, its memory serves the next look.
+    fn look<T>(&self, stored: &Bytes, look: impl FnOnce(&Bytes) -> Result<T>) -> Result<T> {
+        let length = self.length as usize;
+        if self.codec == PLAIN || length > MAX_SPARE {
+            return look(&self.unpack(stored)?);
+        }
+        self.is_plain(stored)?;
+        let mut spare = SPARE.take();
+        if spare.len() < length {
+            spare.resize(length, 0);
+        }
+        let written = lz4_flex::block::decompress_into(stored, &mut spare[..length]).map_err(|_| Damaged("a page does not decompress"));
+        let spare = Bytes::from(spare);
+        let seen = written.and_then(|written| self.is_whole(written)).and_then(|()| look(&spare.slice(..length)));
+        if spare.is_unique() {
+            SPARE.set(spare.into());
+        }
+        seen
+    }
+
+    /// Whether the page in `stored`, which is as it was written, is its own data; otherwise it is to be decompressed.
+    fn is_plain(&self, stored: &Bytes) -> Result<bool> {
         self.verify(stored)?;
         let length = self.length as usize;
         match self.codec {
-            PLAIN if stored.len() == length => Ok(stored.clone()),
-            LZ4 if length <= limits::MAX_RECORD_BYTES && length / MAX_EXPANSION <= stored.len() => {
-                let data = lz4_flex::block::decompress(stored, length).map_err(|_| Damaged("a page does not decompress"))?;
-                if data.len() == length { Ok(data.into()) } else { Err(Damaged("a page is shorter than promised")) }
-            }
+            PLAIN if stored.len() == length => Ok(true),
+            LZ4 if length <= limits::MAX_RECORD_BYTES && length / MAX_EXPANSION <= stored.len() => Ok(false),
             _ => Err(Damaged("a page of an unknown codec or of another length than promised")),
         }
+    }
+
+    fn is_whole(&self, length: usize) -> Result<()> {
+        if length == self.length as usize { Ok(()) } else { Err(Damaged("a page is shorter than promised")) }
     }
 
     /// Appends it as block headers hold it.
@@ -109,6 +148,11 @@ impl RawPage {
     pub(super) fn open(&self) -> Result<Bytes> {
         self.head.unpack(&self.stored)
     }
+
+    /// [`Self::open`] for a look: unless `look` keeps something of the data, its memory serves the next look on this thread.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Bytes) -> Result<T>) -> Result<T> {
+        self.head.look(&self.stored, look)
+    }
 }
 
 /// The page of `data` with what it says of itself in front, compressed if that makes it smaller.
@@ -135,6 +179,7 @@ pub(super) fn decode(page: &Bytes) -> Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_flipped_bit_is_refused() {
@@ -145,6 +190,53 @@ mod tests {
                 let mut damaged = page.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);
                 assert!(decode(&damaged.into()).is_err(), "bit {bit}");
+            }
+        }
+    }
+
+    /// A page whose checksum is that of `stored`, whatever that is.
+    fn page_of(codec: u8, length: usize, stored: &[u8]) -> RawPage {
+        let head = PageHead { codec, stored: stored.len() as u32, length: length as u32, crc: checksum(codec, length as u32, stored) };
+        RawPage { head, stored: Bytes::copy_from_slice(stored) }
+    }
+
+    fn kept(page: &RawPage) -> Result<Bytes> {
+        page.look(|data| Ok(data.clone()))
+    }
+
+    fn copied(page: &RawPage) -> Result<Bytes> {
+        page.look(|data| Ok(Bytes::copy_from_slice(data)))
+    }
+
+    #[test]
+    fn a_look_shows_what_is_there_and_no_later_look_changes_it() {
+        let mut all = Vec::new();
+        for length in [0, 1, 70, 5_000, 900, 200_000, MAX_SPARE + 1, 3_000] {
+            let data: Vec<u8> = (0..length).map(|i| (i / 7 % 100) as u8).collect();
+            let mut stored = Vec::new();
+            let page = RawPage { head: PageHead::pack(&data, &mut stored), stored: stored.into() };
+            assert_eq!(copied(&page).unwrap(), data);
+            all.push((kept(&page).unwrap(), data));
+        }
+        all.iter().for_each(|(seen, data)| assert_eq!(seen, data));
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_that_are_no_lz4_are_refused_alike(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            cut in 0usize..300,
+            length in 0usize..5_000,
+        ) {
+            let mut packed = vec![0; lz4_flex::block::get_maximum_output_size(bytes.len() * 2)];
+            let size = lz4_flex::block::compress_into(&bytes.repeat(2), &mut packed).unwrap();
+            for stored in [&bytes[..], &packed[..cut.min(size)]] {
+                let page = page_of(LZ4, length, stored);
+                let seen = [page.open().ok(), kept(&page).ok(), copied(&page).ok()];
+                prop_assert!(seen[0] == seen[1] && seen[1] == seen[2], "{:?}", seen);
+                if let Some(data) = &seen[0] {
+                    prop_assert_eq!(data.len(), length);
+                }
             }
         }
     }

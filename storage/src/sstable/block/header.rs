@@ -192,9 +192,7 @@ impl Parser<'_> {
 }
 
 fn read_keys(page: &RawPage, rows: usize) -> Result<Keys> {
-    let data = page.open()?;
-    let mut input = Input::new(&data, 0, data.len());
-    let (offsets, data) = decode_keys(&mut input, rows)?;
+    let (offsets, data) = page.look(|data| decode_keys(&mut Input::new(data, 0, data.len()), rows))?;
     Ok(Keys { offsets: OffsetBuffer::new(offsets.into()), data })
 }
 
@@ -207,6 +205,5 @@ impl VersionsSlot {
 }
 
 fn read_ints(page: &RawPage, rows: usize) -> Result<Vec<i64>> {
-    let data = page.open()?;
-    decode_ints(&mut Input::new(&data, 0, data.len()), rows)
+    page.look(|data| decode_ints(&mut Input::new(data, 0, data.len()), rows))
 }
