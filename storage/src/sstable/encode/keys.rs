@@ -12,6 +12,7 @@ use super::integers::{decode_ints, encode_ints};
 use super::{MAX_KEYS_BYTES, check_count};
 use crate::codec::{Damaged, Input, Result, put_u64};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// Appends `keys`, in any order (sorted ones take least), together at most [`MAX_KEYS_BYTES`].
 pub(in crate::sstable) fn encode_keys(keys: &[&[u8]], out: &mut Vec<u8>) {
@@ -47,76 +48,100 @@ pub(in crate::sstable) fn decode_keys(input: &mut Input<'_>, count: usize) -> Re
     let own = decode_ints(input, count)?;
     let mut keys = Keys {
         offsets: Vec::with_capacity(count + 1),
-        data: Vec::with_capacity(total.min(input.left().saturating_mul(64)) + CHUNK),
+        data: Vec::with_capacity(total.min(input.left().saturating_mul(64)) + LAST),
         total,
-        last: [0; LAST + CHUNK],
+        last: [0; LAST],
         is_last: true,
     };
     keys.offsets.push(0);
+    let page = &input.bytes[..input.end];
     let mut before = 0;
     for (shared, own) in shared.into_iter().zip(own) {
         let own = usize::try_from(own).map_err(|_| Damaged("a key of negative length"))?;
-        let more = &input.bytes[input.at..input.end];
+        let from = input.at;
         input.take(own)?;
-        before = keys.push(before, shared, own, more)?;
+        before = keys.push(before, shared, (page, from..input.at))?;
     }
     if keys.data.len() == total { Ok((keys.offsets, keys.data.into())) } else { Err(Damaged("fewer bytes of keys than promised")) }
 }
 
-/// Bytes that are copied at once, whether all of them are wanted or not: what is shared and what is not are short, and copies of a
-/// known length need no call.
-const CHUNK: usize = 16;
 /// The longest key that is put together apart: what is read from where it was just written in other pieces has to wait for them,
 /// and so would every key for the one before.
 const LAST: usize = 64;
+/// Most keys are no longer: they are put together, and copied, as if they were this long, which needs neither a call nor a branch.
+const SHORT: usize = 32;
+/// Ones, then as many zeros: any number of ones with zeros behind lies somewhere in it.
+static MASK: [u8; 2 * LAST] = {
+    let mut mask = [0; 2 * LAST];
+    let mut at = 0;
+    while at < LAST {
+        mask[at] = 0xFF;
+        at += 1;
+    }
+    mask
+};
 
 struct Keys {
     offsets: Vec<i32>,
     data: Vec<u8>,
     total: usize,
     /// The key added last, and whatever lies behind it.
-    last: [u8; LAST + CHUNK],
+    last: [u8; LAST],
     /// Whether it is that key: not if it is longer.
     is_last: bool,
 }
 
 impl Keys {
-    /// Adds a key that shares its first bytes with the one that begins at `before`, and goes on with the first `own` of `more`;
+    /// Adds a key that shares its first bytes with the one that begins at `before`, and goes on with what lies at `own` in `page`;
     /// where it begins.
-    fn push(&mut self, before: usize, shared: i64, own: usize, more: &[u8]) -> Result<usize> {
+    fn push(&mut self, before: usize, shared: i64, (page, own): (&[u8], Range<usize>)) -> Result<usize> {
         let start = self.data.len();
         let shared = match usize::try_from(shared) {
             Ok(shared) if shared <= start - before => shared,
             _ => return Err(Damaged("a key shares more than the key before has")),
         };
-        if shared + own > self.total - start {
+        let length = shared + own.len();
+        if length > self.total - start {
             return Err(Damaged("more bytes of keys than promised"));
         }
-        self.is_last = if shared + own <= LAST {
+        let is_short = length <= LAST;
+        if is_short {
             if !self.is_last {
                 self.last[..shared].copy_from_slice(&self.data[before..before + shared]);
             }
-            self.push_short(shared, own, more);
-            true
+            self.push_short(shared, length, (page, own));
         } else {
             self.data.extend_from_within(before..before + shared);
-            self.data.extend_from_slice(&more[..own]);
-            false
-        };
+            self.data.extend_from_slice(&page[own]);
+        }
+        self.is_last = is_short;
         self.offsets.push(self.data.len() as i32);
         Ok(start)
     }
 
-    fn push_short(&mut self, shared: usize, own: usize, more: &[u8]) {
-        for at in (0..own).step_by(CHUNK) {
-            match more[at..].first_chunk::<CHUNK>() {
-                Some(chunk) => self.last[shared + at..][..CHUNK].copy_from_slice(chunk),
-                None => self.last[shared + at..shared + own].copy_from_slice(&more[at..own]),
-            }
+    fn push_short(&mut self, shared: usize, length: usize, (page, own): (&[u8], Range<usize>)) {
+        // Where a key whose own bytes are these would begin, if all of it lay here.
+        let lying = own.start.checked_sub(shared).and_then(|from| page.get(from..)?.first_chunk::<LAST>());
+        match lying {
+            Some(lying) if length <= SHORT => overlay::<SHORT>(&mut self.last, shared, lying),
+            Some(lying) => overlay::<LAST>(&mut self.last, shared, lying),
+            None => self.last[shared..length].copy_from_slice(&page[own]),
         }
-        let end = self.data.len() + shared + own;
-        let (chunks, _) = self.last.as_chunks::<CHUNK>();
-        chunks.iter().take((shared + own).div_ceil(CHUNK)).for_each(|chunk| self.data.extend_from_slice(chunk));
+        let end = self.data.len() + length;
+        if length <= SHORT {
+            self.data.extend_from_slice(&self.last[..SHORT]);
+        } else {
+            self.data.extend_from_slice(&self.last);
+        }
         self.data.truncate(end);
+    }
+}
+
+/// Replaces what lies behind the first `kept` bytes, in the first `N`.
+#[inline(always)]
+fn overlay<const N: usize>(last: &mut [u8; LAST], kept: usize, with: &[u8; LAST]) {
+    let mask = &MASK[LAST - kept..][..N];
+    for ((last, mask), with) in last[..N].iter_mut().zip(mask).zip(&with[..N]) {
+        *last = (*last & mask) | (with & !mask);
     }
 }
