@@ -3,9 +3,28 @@
 use super::block::Shape;
 use super::needs::{Binding, Needs, Output};
 use super::page::Column;
-use crate::sstable::{Prefetch, Reader};
+use crate::sstable::{Beginning, Partitions, Prefetch, Reader};
+use common::{Error, Result};
 use std::ops::Deref;
 use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// Reads the beginning of an SSTable's index on another thread: what lies there is read and decoded beside what others begin with.
+///
+/// # Errors
+/// Those of [`Beginning::read`].
+pub(super) async fn begin<R>(reader: R, begins: Beginning) -> Result<Partitions>
+where
+    R: Deref<Target = Reader> + Send + Sync + 'static,
+{
+    // A set of one: nobody goes on with it once the scan is dropped.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { begins.read(&reader).await });
+    match tasks.join_next().await {
+        Some(read) => read.map_err(|e| Error::internal(format!("opening an SSTable: {e}")))?,
+        None => Ok(Partitions::new()),
+    }
+}
 
 /// What reads blocks ahead of a scan: with the columns that its conditions need or, if it has none, those that it shows.
 pub(super) fn read_ahead<R>(reader: R, shape: &Arc<Shape>, binding: &Arc<Binding>, fill: bool) -> Prefetch

@@ -5,9 +5,10 @@
 //!
 //! Sources are merged by key alone (`runs`). Rows of a columnar block that no other source has, that no delete may hide and
 //! no rule condemns (`clean`) go into the batch as they lie: pages become arrays (`block`, `page`), which stay with the pages
-//! in the cache, and slices of them are put together (`assemble`, `gather`). A scan that goes on has the blocks behind read and
-//! decoded on other threads (`ahead`). All other rows are joined, judged and built one by one ([`BatchBuilder`]). Blocks whose value
-//! bounds say that nothing passes (`bounds`) are left out where no other source has rows among theirs (`others`).
+//! in the cache, and slices of them are put together (`assemble`, `gather`). A scan that goes on has what it begins with,
+//! and the blocks behind, read and decoded on other threads (`ahead`). All other rows are joined, judged and built one by
+//! one ([`BatchBuilder`]). Blocks whose value bounds say that nothing passes (`bounds`) are left out where no other source
+//! has rows among theirs (`others`).
 //!
 //! A value that does not decode as its column's type is an error that names table, column and key, never null. Only
 //! columns that are shown or have a condition are looked at.

@@ -1,7 +1,7 @@
 //! Merging sources by key alone: where only one has rows, and they lie in a columnar block, they are handed on as a run
 //! of that block's rows, unread.
 
-use super::ahead::read_ahead;
+use super::ahead::{begin, read_ahead};
 use super::block::{BlockState, ReadWide, Shape};
 use super::bounds::may_pass;
 use super::needs::Binding;
@@ -227,6 +227,10 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> Head<R> 
     async fn start(&mut self, all: &All<R>, covers: &Covers) -> Result<bool> {
         if let Some(reader) = self.source.sstable() {
             let reader = reader.clone();
+            if let Some(begins) = self.source.begins().filter(|_| all.goes_on) {
+                let partitions = begin(reader.clone(), begins).await?;
+                self.source.begin_with(partitions);
+            }
             let (shape, meta) = (&all.shape, reader.meta().await?);
             let table = shape.projection.table();
             let binding = Arc::new(Binding::new(&shape.needs, &shape.window.wanted, meta, table, all.now));

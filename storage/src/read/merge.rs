@@ -5,7 +5,9 @@ use super::resolve::View;
 use crate::event_time::EventTimes;
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::raw::{RawRow, Scan, normalize};
-use crate::sstable::{BlockCursor, ColumnPage, ColumnStats, ColumnarBlock, Prefetch, RangeDelete, Reader, Section, Skip, Window};
+use crate::sstable::{
+    Beginning, BlockCursor, ColumnPage, ColumnStats, ColumnarBlock, Partitions, Prefetch, RangeDelete, Reader, Section, Skip, Window,
+};
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
@@ -90,6 +92,21 @@ impl<R: Deref<Target = Reader>> Source<R> {
     pub(crate) fn set_prefetch(&mut self, prefetch: Prefetch, goes_on: bool) {
         if let Self::Sstable(cursor) = self {
             cursor.set_prefetch(prefetch, goes_on);
+        }
+    }
+
+    /// See [`BlockCursor::begins`].
+    pub(crate) fn begins(&self) -> Option<Beginning> {
+        match self {
+            Self::Memtable(_) => None,
+            Self::Sstable(cursor) => cursor.begins(),
+        }
+    }
+
+    /// See [`BlockCursor::begin_with`].
+    pub(crate) fn begin_with(&mut self, partitions: Partitions) {
+        if let Self::Sstable(cursor) = self {
+            cursor.begin_with(partitions);
         }
     }
 

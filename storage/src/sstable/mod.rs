@@ -38,7 +38,7 @@ mod tests;
 
 pub(crate) use block::columnar::{ColumnPage, ColumnarBlock, Overflow, OverflowCell, OverflowColumn, Values, WidePage};
 pub(crate) use cache::BlockCache;
-pub(crate) use cursor::{BlockCursor, Prefetch, Skip, Window};
+pub(crate) use cursor::{Beginning, BlockCursor, Partitions, Prefetch, Skip, Window};
 pub(crate) use disk_cache::DiskCache;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use encode::fuzz as fuzz_encoding;

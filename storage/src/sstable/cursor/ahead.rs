@@ -5,7 +5,7 @@ use crate::sstable::block::columnar::{ColumnPage, ColumnarBlock, WidePage};
 use crate::sstable::block::items::Wanted;
 use crate::sstable::block::{Block, wide_needed};
 use crate::sstable::index::{IndexEntry, PARTITION_ENTRIES, PartitionEntry};
-use crate::sstable::reader::{Ahead, Need, Reader};
+use crate::sstable::reader::{Ahead, Reader};
 use common::{Error, Result};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -143,11 +143,11 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
         loop {
             let Some(number) = next.filter(|n| *n < meta.blocks(self.section)) else { return Ok(None) };
             let n = number / PARTITION_ENTRIES;
-            if !self.partitions.iter().any(|(held, _)| *held == n) {
+            if !self.holds(n) {
                 if self.outside_top(n, meta.top(self.section)) {
                     return Ok(None);
                 }
-                self.fetch_index(Need::Partition(self.section, n)).await?;
+                self.fetch_partitions(n).await?;
             }
             let Some((_, partition)) = self.partitions.iter().find(|(held, _)| *held == n).cloned() else { return Ok(None) };
             let at = number % PARTITION_ENTRIES;

@@ -4,6 +4,7 @@
 //! the step is taken again.
 
 mod ahead;
+mod begin;
 mod clean;
 mod position;
 mod seek;
@@ -20,6 +21,7 @@ use super::reader::{Held, Meta, Need, Reader, Step, Stop};
 use crate::raw::{RawRow, Scan};
 use ahead::Pending;
 pub(crate) use ahead::Prefetch;
+pub(crate) use begin::{Beginning, Partitions};
 use common::Result;
 use common::key::KeyRange;
 use position::{Columnar, Keyed, Position};

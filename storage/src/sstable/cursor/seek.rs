@@ -13,7 +13,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// Index partitions that are kept at hand.
-const HELD: usize = 4;
+const HELD: usize = 8;
 
 /// An entry in its partition.
 pub(in crate::sstable) struct EntryRef {
@@ -240,7 +240,7 @@ impl<R: Deref<Target = Reader>> BlockCursor<R> {
     }
 }
 
-fn prunes(scan: &Scan, section: Section, bounds: &Bounds) -> bool {
+pub(super) fn prunes(scan: &Scan, section: Section, bounds: &Bounds) -> bool {
     let by_seq = bounds.seqs.0 > scan.at || bounds.seqs.1 <= scan.above;
     by_seq || (section == Section::Cells && (bounds.timestamps.1 < scan.oldest || bounds.timestamps.0 > scan.newest))
 }

@@ -15,6 +15,11 @@ pub(crate) struct Ahead {
 }
 
 impl Reader {
+    /// Whether the metadata is in memory.
+    pub(crate) fn is_open(&self) -> bool {
+        self.meta.get().is_some()
+    }
+
     /// Reads blocks at rising offsets and decodes their columns at `places` of the dictionary, the pages of wide ones
     /// included; each page is shown to `look` with the number of its place in the list. Of pages that do not decode nothing is said:
     /// whoever asks for them is told.

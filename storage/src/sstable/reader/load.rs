@@ -14,7 +14,6 @@ use common::store::failed;
 use common::{Error, Result};
 use futures::FutureExt;
 use futures::future::{join_all, try_join_all};
-use object_store::ObjectStoreExt;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -45,9 +44,7 @@ pub(in crate::sstable) struct Held {
 
 impl Reader {
     pub(super) async fn get(&self, range: Range<u64>) -> Result<Bytes> {
-        let bytes = self.context.store.get_range(&self.object.path, range).await.map_err(|e| failed("read", &self.object.path, &e))?;
-        self.context.metrics.sstable_bytes_read.add(bytes.len() as u64);
-        Ok(bytes)
+        self.get_ranges(std::slice::from_ref(&range)).await?.pop().ok_or_else(|| Error::internal("a range was not read"))
     }
 
     /// Reads rising ranges, neighbouring ones in one request.
@@ -76,10 +73,7 @@ impl Reader {
 
     /// Reads ranges that lie near each other. None of what is given out keeps the others' memory: it may stay in a cache.
     async fn get_group(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let read = match ranges {
-            [one] => vec![self.get(one.clone()).await?],
-            _ => self.get_ranges(ranges).await?,
-        };
+        let read = self.get_ranges(ranges).await?;
         if let Some((range, _)) = ranges.iter().zip(&read).find(|(range, bytes)| bytes.len() as u64 != range.end - range.start) {
             return Err(self.damaged(range.start, "the object is cut short"));
         }
@@ -168,12 +162,24 @@ impl Reader {
     }
 
     async fn load_partition(&self, section: Section, n: usize) -> Result<Arc<Vec<IndexEntry>>> {
+        let read = self.read_partitions(section, &[n]).await?.pop();
+        read.ok_or_else(|| Error::internal("an index partition was not read"))
+    }
+
+    /// Reads partitions of the index by rising numbers, those that lie next to each other in one request.
+    pub(in crate::sstable) async fn read_partitions(&self, section: Section, numbers: &[usize]) -> Result<Vec<Arc<Vec<IndexEntry>>>> {
         let meta = self.meta().await?;
-        let place = meta.top(section).get(n).ok_or_else(|| Error::internal("an index partition that is not there"))?;
-        let partition = Arc::new(self.load_one(place.offset, place.length, |stored| self.index_partition(meta, place, stored)).await?);
-        self.context.metrics.cache_index_misses.add(1);
-        self.keep_partition(place.offset, Partition::Index(partition.clone()));
-        Ok(partition)
+        let top = meta.top(section);
+        let places: Option<Vec<_>> = numbers.iter().map(|n| top.get(*n)).collect();
+        let places = places.ok_or_else(|| Error::internal("an index partition that is not there"))?;
+        let ranges: Vec<_> = places.iter().map(|p| p.offset..p.offset.saturating_add(u64::from(p.length))).collect();
+        let decode = |i: usize, stored: &Bytes, _| self.index_partition(meta, places[i], stored).map(Arc::new);
+        let read = self.load(&ranges, true, decode).await?;
+        self.context.metrics.cache_index_misses.add(read.len() as u64);
+        for (place, partition) in places.iter().zip(&read) {
+            self.keep_partition(place.offset, Partition::Index(partition.clone()));
+        }
+        Ok(read)
     }
 
     fn index_partition(&self, meta: &Meta, place: &PartitionEntry, stored: &Bytes) -> Result<Vec<IndexEntry>> {

@@ -171,7 +171,7 @@ impl Reader {
         self.context.cache.keep_partition((self.number, offset), partition);
     }
 
-    pub(super) fn partition_now(&self, meta: &Meta, section: Section, n: usize) -> Step<Arc<Vec<IndexEntry>>> {
+    pub(in crate::sstable) fn partition_now(&self, meta: &Meta, section: Section, n: usize) -> Step<Arc<Vec<IndexEntry>>> {
         let offset = meta.top(section).get(n).map(|p| p.offset);
         match offset.and_then(|offset| self.context.cache.partition((self.number, offset))) {
             Some(Partition::Index(partition)) => {
