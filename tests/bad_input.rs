@@ -192,8 +192,8 @@ fn a_damaged_object_is_told_by_its_offset() {
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../storage/testdata");
     let cases: [(&str, &str, &[&str]); 4] = [
         ("sstable", "sstable-v3", &["tablets/9/sst/", "21 rows", "cell"]),
-        ("manifest", "manifest-v2", &["9 of table 5", "tablets/9/sst/"]),
-        ("log", "log-segment-v2", &["9 records in 1 group commit", "write of 1 row"]),
+        ("manifest", "manifest-v3", &["9 of table 5", "tablets/9/sst/"]),
+        ("log", "log-segment-v2", &["10 records in 1 group commit", "write of 1 row"]),
         ("log", "log-object-v1", &["object, put", "3 records"]),
     ];
     for (kind, name, words) in cases {
@@ -211,10 +211,10 @@ fn a_damaged_object_is_told_by_its_offset() {
         fs::write(&copy, &whole[..whole.len() - 1]).unwrap();
         let torn = run();
         torn.fails_with(&[name, "at offset"]);
-        assert_eq!(torn.out.contains("9 records"), name == "log-segment-v2", "{}", torn.out);
+        assert_eq!(torn.out.contains("10 records"), name == "log-segment-v2", "{}", torn.out);
         run().fails_with(if kind == "log" && name == "log-segment-v2" { &["torn tail"] } else { &["damaged"] });
     }
     let run = |arguments: &[&str]| Finished::of(support::stele().args(arguments));
     run(&["inspect", "log", "/no/such/file"]).fails_with(&["/no/such/file"]);
-    run(&["inspect", "sstable", &data.join("manifest-v2").display().to_string()]).fails_with(&["at offset", "no SSTable"]);
+    run(&["inspect", "sstable", &data.join("manifest-v3").display().to_string()]).fails_with(&["at offset", "no SSTable"]);
 }

@@ -154,7 +154,9 @@ fn manifest(page: &mut Page, epoch: Option<u64>, m: &Manifest) {
 
 fn sstable_row(set: &str, s: &SstableRef) -> Vec<String> {
     let numbers = [u64::from(s.level), s.size, s.rows, s.puts, s.deletes].map(|n| n.to_string());
-    let (seqs, keys) = (format!("{} to {}", s.seqs.0, s.seqs.1), span(s.keys.as_ref()));
+    // An SSTable that was ingested says nothing of its seq itself.
+    let seqs = s.given.map_or_else(|| format!("{} to {}", s.seqs.0, s.seqs.1), |seq| format!("{seq}, given"));
+    let keys = span(s.keys.as_ref());
     [set.to_owned(), sstable_name(&s.name)].into_iter().chain(numbers).chain([seqs, keys]).collect()
 }
 
@@ -194,6 +196,10 @@ fn what(record: &LogRecord) -> String {
             format!("conditional write, its condition {}", if *held { "held" } else { "did not hold" })
         }
         LogBody::Restart => "restart".into(),
+        LogBody::Ingest { sstables, .. } => {
+            let rows: u64 = sstables.iter().map(|s| s.rows).sum();
+            format!("ingest {} in {}", count(rows, "row"), count(sstables.len() as u64, "SSTable"))
+        }
         LogBody::DeleteRange { range, .. } => format!("delete {}", key_range(range)),
     }
 }

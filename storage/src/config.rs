@@ -24,6 +24,9 @@ pub struct EngineConfig {
     /// Bytes that all memtables may hold together. At half of it the largest is flushed; at all of it
     /// writers wait. More: fewer and larger SSTables, longer recovery.
     pub memtable_bytes: usize,
+    /// Bytes of rows that one ingest holds in memory before they are in the store. Less: more SSTables where its rows lie in
+    /// many slices.
+    pub ingest_bytes: usize,
     /// Bytes that staged rows of unpublished runs may hold together.
     pub staged_bytes: usize,
     /// Bytes of decoded blocks kept in memory.
@@ -179,6 +182,7 @@ impl EngineConfig {
             log: LogConfig::Disk { dir: log_dir },
             clock,
             memtable_bytes: 256 << 20,
+            ingest_bytes: 128 << 20,
             staged_bytes: 1 << 30,
             cache_bytes: 256 << 20,
             disk_cache: None,

@@ -30,6 +30,9 @@ pub const FAILPOINTS: &[&str] = &[
     "recovery-copied",
     // Giving up: flushed, then logged as closed.
     "close-flushed",
+    // An ingest: its SSTables are durable and no log names them; the log does, they can be read, nobody is told.
+    "ingest-built",
+    "ingest-landed",
     "sstable-put",
     "manifest-put",
     "manifest-put-done",

@@ -42,7 +42,7 @@ pub use engine::Engine;
 pub use failpoints::FAILPOINTS;
 pub use log::fence_log;
 pub use metrics::MetricsSnapshot;
-pub use tablet::{ArrowBatches, ChangeBatches, KeySample, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};
+pub use tablet::{ArrowBatches, ChangeBatches, Ingest, KeySample, RequestId, RowBatches, Tablet, TabletOpen, TabletStats};
 
 #[cfg(test)]
 mod tests;

@@ -85,6 +85,10 @@ counters! {
     flushes,
     /// Bytes of SSTables that flushes put.
     flush_bytes_written,
+    /// SSTables that ingests brought.
+    sstables_ingested,
+    /// Bytes of them.
+    ingest_bytes_written,
     /// Compactions done.
     compactions,
     /// Of these, by their strategy's sizes and levels.

@@ -107,7 +107,8 @@ async fn live(folder: &Path, life: u64, object_log: bool, mut random: StdRng) {
                 tablet.write(vec![delete(n)], None).await.unwrap();
                 say(&format!("done {n} 0"));
             }
-            88..96 => tablet.flush().await.unwrap(),
+            88..94 => tablet.flush().await.unwrap(),
+            94..97 => ingest(&tablet, &mut random, life * 1_000_000 + step * 10).await,
             _ => tablet.compact().await.unwrap(),
         }
     }
@@ -117,6 +118,16 @@ async fn write(tablet: &Tablet, random: &mut StdRng, value: u64) {
     let rows: BTreeMap<u64, u64> = (0..random.random_range(1..6)).map(|i| (random.random_range(0..KEYS), value + i)).collect();
     rows.iter().for_each(|(n, v)| say(&format!("try {n} {v}")));
     tablet.write(rows.iter().map(|(n, v)| set(*n, *v)).collect(), None).await.unwrap();
+    rows.iter().for_each(|(n, v)| say(&format!("done {n} {v}")));
+}
+
+/// Some rows at once, as SSTables.
+async fn ingest(tablet: &Tablet, random: &mut StdRng, value: u64) {
+    let rows: BTreeMap<u64, u64> = (0..random.random_range(1..8)).map(|i| (random.random_range(0..KEYS), value + i)).collect();
+    let mut ingest = tablet.ingest(None).await.unwrap();
+    ingest.add(rows.iter().map(|(n, v)| set(*n, *v)).collect()).await.unwrap();
+    rows.iter().for_each(|(n, v)| say(&format!("try {n} {v}")));
+    ingest.commit().await.unwrap();
     rows.iter().for_each(|(n, v)| say(&format!("done {n} {v}")));
 }
 

@@ -71,3 +71,55 @@ async fn a_manifest_that_cannot_be_put_leaves_everything_in_memory_and_log() {
     assert_eq!((tablet.stats().memtable_bytes, keys(&tablet).await.len()), (0, 2));
     scenario.teardown();
 }
+
+/// The SSTables of the tablet, once there are no more than so many.
+async fn objects(folder: &std::path::Path, most: usize) -> usize {
+    let folder = folder.join("store/tablets/1/sst");
+    let count = || std::fs::read_dir(&folder).map_or(0, Iterator::count);
+    for _ in 0..100_000 {
+        if count() <= most {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    count()
+}
+
+#[tokio::test]
+async fn an_ingest_that_fails_before_it_is_logged_leaves_nothing() {
+    let scenario = fail::FailScenario::setup();
+    let folder = tempfile::tempdir().unwrap();
+    let (_engine, tablet) = open(folder.path()).await;
+    tablet.write(vec![set("a")], None).await.unwrap();
+    for point in ["sstable-put", "ingest-built"] {
+        fail::cfg(point, "return").unwrap();
+        let mut ingest = tablet.ingest(Some([1; 16])).await.unwrap();
+        ingest.add(vec![set("b"), set("c")]).await.unwrap();
+        let e = ingest.commit().await.unwrap_err();
+        assert!(e.kind == ErrorKind::Unavailable && e.message.contains(point), "{e}");
+        fail::remove(point);
+        assert_eq!((keys(&tablet).await.len(), objects(folder.path(), 0).await), (1, 0), "{point}");
+    }
+    let mut ingest = tablet.ingest(Some([1; 16])).await.unwrap();
+    ingest.add(vec![set("b"), set("c")]).await.unwrap();
+    ingest.commit().await.unwrap();
+    assert_eq!(keys(&tablet).await, ["a", "b", "c"]);
+    scenario.teardown();
+}
+
+#[tokio::test]
+async fn an_ingest_whose_log_record_has_an_unknown_outcome_keeps_its_objects() {
+    let scenario = fail::FailScenario::setup();
+    let folder = tempfile::tempdir().unwrap();
+    let (_engine, tablet) = open(folder.path()).await;
+    let mut ingest = tablet.ingest(None).await.unwrap();
+    ingest.add(vec![set("b")]).await.unwrap();
+    fail::cfg("log-sync", "return").unwrap();
+    assert_eq!(ingest.commit().await.unwrap_err().kind, ErrorKind::Unavailable);
+    fail::remove("log-sync");
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((keys(&tablet).await.len(), objects(folder.path(), 1).await), (0, 1));
+    scenario.teardown();
+}

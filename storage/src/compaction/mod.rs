@@ -11,7 +11,7 @@ mod space;
 mod strategy;
 mod worker;
 
-pub(crate) use outputs::{Names, Output, Target};
+pub(crate) use outputs::{Names, Output, Outputs, Target};
 pub(crate) use pace::Pace;
 pub(crate) use points::Points;
 pub(crate) use pool::Pool;

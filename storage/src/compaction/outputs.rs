@@ -1,7 +1,7 @@
 //! The SSTables that a flush or a compaction writes: one series of them for each slice that its rows lie in.
 
 use crate::format::{Slice, SliceKey, SstableName};
-use crate::memtable::Entry;
+use crate::memtable::{Batch, Entry};
 use crate::raw::RawRow;
 use crate::slice::{Parts, Slicer};
 use crate::sstable::{Finished, Layout, RangeDelete, Warm, Writer};
@@ -17,6 +17,9 @@ use std::sync::Arc;
 const MAX_OPEN: usize = super::MAX_SLICES;
 /// SSTables that are finished at once.
 const FINISH_AT_ONCE: usize = 8;
+
+/// Rows after which it is looked at what is in memory.
+const CHECK_ROWS: usize = 256;
 
 /// Gives each SSTable its name.
 pub(crate) type Names = Arc<dyn Fn() -> SstableName + Send + Sync>;
@@ -77,6 +80,21 @@ impl Outputs {
         }
     }
 
+    /// Adds rows whose keys rise; they hold at most about `held` bytes in memory.
+    pub(crate) async fn add_batch(&mut self, batch: Batch, held: usize) -> Result<()> {
+        for (i, entry) in batch.entries.iter().enumerate() {
+            match entry.row().is_plain() {
+                true => self.add_plain(entry).await?,
+                false => self.add(entry.to_raw()).await?,
+            }
+            if i % CHECK_ROWS == CHECK_ROWS - 1 {
+                self.hold_at_most(held).await?;
+                tokio::task::yield_now().await;
+            }
+        }
+        self.hold_at_most(held).await
+    }
+
     /// Adds a row of a memtable that is [plain](crate::format::RowRef::is_plain); keys must rise.
     pub(crate) async fn add_plain(&mut self, entry: &Entry) -> Result<()> {
         let row = entry.row();
@@ -104,6 +122,20 @@ impl Outputs {
             self.done.push(full.finish(key).await?);
         }
         Ok(self.open.entry(key).or_insert_with(|| Open::new(self.target.writer())))
+    }
+
+    /// Ends SSTables, those that hold most in memory first, until all together hold at most so many bytes there.
+    pub(crate) async fn hold_at_most(&mut self, bytes: usize) -> Result<()> {
+        let mut held: usize = self.open.values().map(|open| open.writer.held()).sum();
+        while held > bytes {
+            let most = self.open.iter().map(|(key, open)| (open.writer.held(), *key)).max_by_key(|(held, _)| *held);
+            let Some((of_most, key)) = most else { break };
+            if let Some(open) = self.open.remove(&key) {
+                self.done.push(open.finish(key).await?);
+            }
+            held -= of_most;
+        }
+        Ok(())
     }
 
     /// Adds row-range deletes, once all rows were added. They know no slices, and lie together.

@@ -23,6 +23,16 @@ impl Pool {
         Ok(Self { runtime: Some(runtime) })
     }
 
+    /// Runs `work` on the pool, whoever waits for it.
+    ///
+    /// # Errors
+    /// `Unavailable` while the engine ends.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        let Some(runtime) = &self.runtime else { return Err(Error::unavailable("the engine is shutting down")) };
+        drop(runtime.spawn(work));
+        Ok(())
+    }
+
     /// Runs `work` on the pool; it ends with the caller.
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         let Some(runtime) = &self.runtime else { return Err(Error::unavailable("the engine is shutting down")) };

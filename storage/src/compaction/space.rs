@@ -111,6 +111,7 @@ mod tests {
             range_deletes: None,
             seqs: (Seq(1), Seq(1)),
             delete_seqs: None,
+            given: None,
             timestamps: (Micros(0), Micros(0)),
             event_times: None,
             size,

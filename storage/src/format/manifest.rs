@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Kind of a manifest.
 pub const MANIFEST_MAGIC: Magic = *b"STLM";
 /// Format version of manifests.
-pub const MANIFEST_FORMAT: u16 = 2;
+pub const MANIFEST_FORMAT: u16 = 3;
 
 /// `log_from` of a tablet that ended cleanly, with everything flushed.
 pub const NO_SEGMENT: u64 = u64::MAX;
@@ -50,6 +50,8 @@ pub struct SstableRef {
     pub seqs: (Seq, Seq),
     /// Lowest and highest seq of deletes of any kind.
     pub delete_seqs: Option<(Seq, Seq)>,
+    /// The seq of all that it has, if it was written before it was numbered: what the object says of seqs does not count.
+    pub given: Option<Seq>,
     /// Lowest and highest cell timestamp inside; the lower is above the higher if there is no cell.
     pub timestamps: (Micros, Micros),
     /// Lowest and highest event time if the row key of every row inside has one.
@@ -75,6 +77,17 @@ impl SstableRef {
         let range_deletes = self.range_deletes.as_ref().and_then(|deleted| deleted.intersect(&range));
         let any = meets(&self.keys) || meets(&self.delete_keys) || range_deletes.is_some();
         any.then(|| Self { range, range_deletes, ..self.clone() })
+    }
+
+    /// The same, as of one seq: of an SSTable that was written before it was numbered.
+    #[must_use]
+    pub fn numbered(self, seq: Seq) -> Self {
+        Self { seqs: (seq, seq), delete_seqs: self.delete_seqs.map(|_| (seq, seq)), given: Some(seq), ..self }
+    }
+
+    /// Whether what it says of its seqs fits together.
+    fn is_numbered_well(&self) -> bool {
+        self.seqs.0 <= self.seqs.1 && self.given.is_none_or(|seq| self.seqs == (seq, seq))
     }
 
     /// A range that holds the row-range deletes of two parts of one SSTable, this one behind the other.
@@ -178,7 +191,7 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<()> {
-        let flushed = self.sstables.iter().all(|s| s.seqs.0 <= s.seqs.1 && s.seqs.1 <= self.flushed);
+        let flushed = self.sstables.iter().all(|s| s.is_numbered_well() && s.seqs.1 <= self.flushed);
         let points = self.points.windows(2).all(|w| w[0] < w[1]) && self.points.last().is_none_or(|p| *p < self.floor);
         if points && flushed && self.floor <= self.flushed && self.applied <= self.flushed && self.log_epoch <= self.epoch {
             return Ok(());

@@ -1,5 +1,6 @@
 //! Log records.
 
+use super::manifest::SstableRef;
 use super::row::{StoredCell, StoredRow};
 use super::rows::Rows;
 use common::envelope::{self, AsJson, Magic};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Kind of a log record.
 pub const RECORD_MAGIC: Magic = *b"STLR";
 /// Format version of log records.
-pub const RECORD_FORMAT: u16 = 3;
+pub const RECORD_FORMAT: u16 = 4;
 
 /// Bytes of a record of rows beside these, about.
 const HEAD: usize = 96;
@@ -92,6 +93,15 @@ pub enum LogBody {
         timestamp: Micros,
         /// The rows.
         range: KeyRange,
+    },
+    /// SSTables that were written before are rows of the tablet from the seq `last` on, which all of theirs have.
+    Ingest {
+        /// The request's id, if its sender gave one.
+        request: Option<[u8; 16]>,
+        /// The timestamp that the server gave.
+        timestamp: Micros,
+        /// What the next manifest says of them.
+        sstables: Vec<SstableRef>,
     },
 }
 

@@ -31,6 +31,11 @@ impl Batch {
         Self::new((first.0..).map(Seq), given, rows)
     }
 
+    /// Rows of one seq, of a record with this timestamp.
+    pub(crate) fn of(seq: Seq, given: Micros, rows: Rows) -> Self {
+        Self::new(std::iter::repeat(seq), given, rows)
+    }
+
     /// Rows of one seq.
     pub(crate) fn at(seq: Seq, rows: &[StoredRow]) -> Self {
         let given = rows.iter().find_map(|r| r.cells.first()).map_or(Micros(0), |c| c.timestamp);

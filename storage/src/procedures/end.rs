@@ -1,7 +1,7 @@
 //! The end of a tablet, and looking for objects that nobody names.
 
 use super::{Procedures, Referrer};
-use crate::format::{Manifest, SstableName, names};
+use crate::format::{Manifest, NO_SEGMENT, SstableName, names};
 use crate::manifest::ManifestStore;
 use common::ids::{Epoch, TabletId};
 use common::store::failed;
@@ -39,7 +39,7 @@ impl Procedures {
     }
 
     /// Deletes SSTables of a tablet that its manifest does not name, nobody holds, and no living owner can still be
-    /// writing: those of epochs below the manifest's. Returns how many were deleted.
+    /// writing or recover: those of epochs below the manifest's, and below that of a log that is not recovered. Returns how many were deleted.
     ///
     /// # Errors
     /// `Corrupt`, `Unavailable`.
@@ -48,7 +48,9 @@ impl Procedures {
         let there = self.objects(tablet).await?;
         let manifest = self.manifest(tablet).await?;
         let named: BTreeSet<_> = manifest.sstables.iter().map(|s| s.name).collect();
-        let orphans: Vec<_> = there.into_iter().filter(|name| name.epoch < manifest.epoch && !named.contains(name)).collect();
+        // Until recovery is done the log of an earlier epoch may name what it ingested.
+        let recovered = if manifest.log_from == NO_SEGMENT { manifest.epoch } else { manifest.log_epoch.min(manifest.epoch) };
+        let orphans: Vec<_> = there.into_iter().filter(|name| name.epoch < recovered && !named.contains(name)).collect();
         let all = orphans.len();
         Ok(all - self.delete_unheld(tablet, manifest.epoch, orphans).await?)
     }

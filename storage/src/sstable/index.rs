@@ -115,6 +115,13 @@ pub struct Bounds {
 impl Bounds {
     pub(super) const NONE: Self = Self { timestamps: (Micros::MAX, Micros::MIN), seqs: (Seq::MAX, Seq::ZERO) };
 
+    /// Puts the seq in place that everything has, if there is one.
+    pub(super) fn number(&mut self, given: Option<Seq>) {
+        if let Some(seq) = given.filter(|_| self.seqs.0 <= self.seqs.1) {
+            self.seqs = (seq, seq);
+        }
+    }
+
     pub(super) fn see_seq(&mut self, seq: Seq) {
         self.seqs = (self.seqs.0.min(seq), self.seqs.1.max(seq));
     }

@@ -8,6 +8,8 @@
 //! Modules import one way: `bytes` → `encode`, `page` → `block` → `stripe`, `section` → `writer`, and `block`, `disk_cache` →
 //! `cache` → `reader` → `cursor`; `reader` → `warm` → `writer`; a lookup of a row that may span blocks is a cursor's.
 
+use common::ids::Seq;
+
 pub(crate) mod block;
 mod cache;
 mod cursor;
@@ -54,6 +56,10 @@ pub(crate) use reader::{Clean, Found, Meta, Place, Reader, ReaderContext};
 pub use survey::Sstable;
 pub(crate) use warm::{Fresh, Warm};
 pub(crate) use writer::{Finished, Writer};
+
+/// The seq that everything says in an SSTable that is written before it is numbered. The manifest's reference then gives the
+/// one that counts, and whoever decodes something of it puts that in place: nothing behind knows of it.
+pub(crate) const UNNUMBERED: Seq = Seq(1);
 
 /// Which of an SSTable's two sorted sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

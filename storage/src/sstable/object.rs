@@ -1,7 +1,8 @@
-//! Naming a stored object in errors: what is damaged, and where.
+//! What blocks must know of the object that they were read from: its name for errors, and its number if it has but one.
 
 use crate::metrics::Metrics;
 use common::Error;
+use common::ids::Seq;
 use object_store::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use std::sync::Arc;
 pub(crate) struct Object {
     pub(crate) path: Path,
     pub(crate) metrics: Arc<Metrics>,
+    /// The seq of everything inside, if the manifest gives it one: it was written before it was numbered.
+    pub(crate) given: Option<Seq>,
 }
 
 impl Object {

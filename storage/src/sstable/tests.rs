@@ -35,6 +35,7 @@ fn reference(finished: &Finished) -> SstableRef {
         range_deletes: p.range_deletes.clone(),
         seqs: p.seqs,
         delete_seqs: p.delete_seqs,
+        given: None,
         timestamps: p.timestamps,
         event_times: p.event_times,
         size: finished.size,

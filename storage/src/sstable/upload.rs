@@ -28,6 +28,11 @@ impl Upload {
         self.sent + self.buffer.len() as u64
     }
 
+    /// Bytes that wait in memory.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= PART_BYTES { self.send_part().await } else { Ok(()) }

@@ -111,6 +111,11 @@ impl Writer {
         self.upload.offset() + self.stripe.bytes() as u64
     }
 
+    /// Bytes of rows that it holds in memory, about.
+    pub(crate) fn held(&self) -> usize {
+        self.stripe.bytes() + self.upload.held()
+    }
+
     /// Adds a row; keys must rise, cells be in order.
     pub(crate) async fn add(&mut self, row: &RawRow) -> Result<()> {
         let bytes = row.bytes();

@@ -13,6 +13,8 @@ impl Inner {
         if !self.begin_closing() {
             return Ok(());
         }
+        // An ingest that writes now is waited for; later ones find it closing.
+        drop(self.building.write().await);
         self.drain().await;
         self.flush().await?;
         fail::fail_point!("close-flushed", |_| Err(Error::unavailable("failpoint: close-flushed")));

@@ -242,6 +242,7 @@ impl Inner {
                 self.state().active.insert_range_delete(delete, log_from);
                 self.visible.set(seq);
             }
+            Effect::Ingest { seq, files } => self.show(seq, files, log_from),
             Effect::Note => self.shared.memory.release(reserved),
             Effect::Stage { run, part, rows } => {
                 let replaced = queue.staged.add(run, part, rows, log_from);
@@ -280,7 +281,7 @@ impl Inner {
         match &pending.effect {
             Effect::Write(_) | Effect::DeleteRange(_) | Effect::Note => self.shared.memory.release(pending.reserved),
             Effect::Stage { rows, .. } => self.shared.staged.release(staging::weight(rows)),
-            Effect::Apply { .. } | Effect::Drop { .. } => {}
+            Effect::Ingest { .. } | Effect::Apply { .. } | Effect::Drop { .. } => {}
         }
     }
 

@@ -186,9 +186,8 @@ impl Inner {
     }
 
     /// Where a flush or a compaction writes to.
-    pub(super) fn target(&self, file_bytes: u64, warm: Warm) -> Target {
-        let (next, home, epoch) = (self.next_sstable.clone(), self.id, self.epoch);
-        let names: Names = Arc::new(move || SstableName { home, epoch, number: next.fetch_add(1, Ordering::AcqRel) });
+    pub(super) fn target(&self, file_bytes: u64, warm: Option<Warm>) -> Target {
+        let names = self.sstable_names();
         let config = &self.shared.config;
         Target {
             store: config.store.clone(),
@@ -196,8 +195,14 @@ impl Inner {
             names,
             slicer: self.slicer(),
             file_bytes,
-            warm: Some(warm),
+            warm,
         }
+    }
+
+    /// Names for new SSTables, each given once.
+    pub(super) fn sstable_names(&self) -> Names {
+        let (next, home, epoch) = (self.next_sstable.clone(), self.id, self.epoch);
+        Arc::new(move || SstableName { home, epoch, number: next.fetch_add(1, Ordering::AcqRel) })
     }
 
     async fn compact(&self, merging: Merging, points: Points) -> Result<()> {
@@ -209,7 +214,7 @@ impl Inner {
             .with_lowest(lowest(&state, &merging.inputs));
         let sources = Sources { memtables: Vec::new(), sstables: inputs.clone() };
         let warm = Reader::warm_as(&self.shared.reader, &inputs);
-        let (target, shared) = (self.target(merging.file_bytes, warm), self.shared.clone());
+        let (target, shared) = (self.target(merging.file_bytes, Some(warm)), self.shared.clone());
         let merged = async move { merge(&sources, Some(&rule), target, Some(&shared.pace)).await };
         let outputs = self.shared.pool.run(merged).await?;
         let made = self.open_outputs(&outputs, merging.level);
@@ -278,9 +283,12 @@ fn forget(m: &mut Manifest, points: &Points) {
     (m.floor, m.points) = (left.floor(), left.kept().to_vec());
 }
 
-/// What the manifest says of these SSTables.
+/// What the manifest says of these SSTables. One that it does not list yet may not be merged: the result would be listed with
+/// seqs that are not flushed.
 fn entries(state: &State, which: impl Fn(SstableName) -> bool) -> Vec<SstableRef> {
-    state.sstables.iter().filter(|s| which(s.0.entry.name)).map(|s| s.0.current()).collect()
+    let unlisted: HashSet<_> = state.unlisted().collect();
+    let listed = state.sstables.iter().filter(|s| !unlisted.contains(&s.0.entry.name));
+    listed.filter(|s| which(s.0.entry.name)).map(|s| s.0.current()).collect()
 }
 
 /// A slice key and those that its rows may be joined into.

@@ -3,7 +3,7 @@
 //!
 //! What SSTables hold of the row is read first, without a lock. Then, under the numbering lock, memtables and what is in
 //! flight are laid over it. Meanwhile one memtable may have been frozen or flushed: it is still held; after a second one
-//! the stored part is read again. So a row takes as many of them as the log takes at once, however long an append lasts.
+//! the stored part is read again, and so it is after SSTables were ingested. So a row takes as many of them as the log takes at once, however long an append lasts.
 
 use super::RequestId;
 use super::commit::{Acknowledge, Numbered, Step};
@@ -43,6 +43,14 @@ enum Decision {
     Number(Step),
     /// Nothing is written and nobody asks for it to be remembered: true once everything up to the seq is durable.
     Seen(Seq, Result<Remembered>),
+}
+
+/// Why a row must be read again.
+enum Again {
+    /// What was read lacks a memtable in between, or was cut, and may lack something.
+    Stale,
+    /// SSTables are being ingested, which can be read from this seq on.
+    After(Seq),
 }
 
 impl Inner {
@@ -116,14 +124,15 @@ impl Inner {
             if newest_alone && !cut {
                 self.hot.keep(request.key(), &scan.columns, &held, &stored);
             }
-            if let Some(decision) = self.decide_on(request, &held, (stored, cut), &scan, (id, weight))? {
-                return Ok(decision);
+            match self.decide_on(request, &held, (stored, cut), &scan, (id, weight))? {
+                Ok(decision) => return Ok(decision),
+                Err(Again::Stale) => {}
+                Err(Again::After(seq)) => self.wait_visible(seq).await?,
             }
             keep &= !cut;
         }
     }
 
-    /// `None`: what was read is too old, or was cut (the `bool`) too short.
     fn decide_on(
         &self,
         request: &Request,
@@ -131,26 +140,29 @@ impl Inner {
         stored: (RawRow, bool),
         scan: &Scan,
         (id, weight): (Option<RequestId>, usize),
-    ) -> Result<Option<Decision>> {
+    ) -> Result<std::result::Result<Decision, Again>> {
         let clock = &self.shared.config.clock;
         let (rules, now) = (self.rules(), clock.now());
         let mut numbering = lock(&self.numbering);
         self.check_open()?;
         numbering.check()?;
         if let Some(answer) = id.and_then(|id| numbering.requests.find(&id)) {
-            return Ok(Some(Decision::Number(Step::Repeated(answer))));
+            return Ok(Ok(Decision::Number(Step::Repeated(answer))));
         }
-        let Some(row) = self.row_so_far(held, stored, request, scan) else { return Ok(None) };
+        let row = match self.row_so_far(held, stored, request, scan) {
+            Ok(row) => row,
+            Err(again) => return Ok(Err(again)),
+        };
         let last = Seq(numbering.next.0 - 1);
         let timestamp = numbering.timestamp(now);
         let (matched, row) = match request.evaluate(row, &rules, now, timestamp) {
             Ok(decided) => decided,
-            Err(e) => return Ok(Some(Decision::Seen(last, Err(e)))),
+            Err(e) => return Ok(Ok(Decision::Seen(last, Err(e)))),
         };
         let seq = if row.is_some() { numbering.next } else { Seq::ZERO };
         let remembered = conditional(id.unwrap_or_default(), seq, timestamp, matched, row.as_ref());
         if row.is_none() && id.is_none() {
-            return Ok(Some(Decision::Seen(last, Ok(remembered))));
+            return Ok(Ok(Decision::Seen(last, Ok(remembered))));
         }
         let record = self.record(seq, seq, LogBody::Conditional { request: id, timestamp, matched, row });
         let encoded = EncodedRecords::one(&record)?;
@@ -164,26 +176,34 @@ impl Inner {
         };
         let (ticket, durable) = self.submit(&mut numbering, encoded, effect, weight);
         let answer = id.map(|id| numbering.requests.begin(id, clock.monotonic()));
-        Ok(Some(Decision::Number(Step::New(Numbered { ticket, durable, answer, remembered, bytes: weight }))))
+        Ok(Ok(Decision::Number(Step::New(Numbered { ticket, durable, answer, remembered, bytes: weight }))))
     }
 
-    /// The row as everything numbered leaves it; under the numbering lock. `None` if `held` lacks a memtable in between, or
-    /// if a stored part that was cut may lack something.
-    fn row_so_far(&self, held: &State, (mut stored, cut): (RawRow, bool), request: &Request, scan: &Scan) -> Option<RawRow> {
+    /// The row as everything numbered leaves it; under the numbering lock.
+    fn row_so_far(
+        &self,
+        held: &State,
+        (mut stored, cut): (RawRow, bool),
+        request: &Request,
+        scan: &Scan,
+    ) -> std::result::Result<RawRow, Again> {
         // Under the queue's lock nothing moves from it to the memtable.
         let mut queue = lock(&self.queue);
+        if let Some(seq) = queue.ingesting() {
+            return Err(Again::After(seq));
+        }
         let state = self.state();
         let newer = match state.generation - held.generation {
             0 => None,
             1 => Some(&state.active),
-            _ => return None,
+            _ => return Err(Again::Stale),
         };
         let tables = held.memtables().chain(newer);
         queue.covers(request.key(), &mut stored.covers);
         let in_flight = queue.in_flight(request.key());
         let known = stored.deletes.len();
         let row = with_memory(stored, request.key(), tables, in_flight, scan, request.newest());
-        (!cut || !may_show_older(&row.deletes[known..])).then_some(row)
+        if cut && may_show_older(&row.deletes[known..]) { Err(Again::Stale) } else { Ok(row) }
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn remembered(request: RequestId, seq: Seq, timestamp: Micros) -> Rem
     Remembered { request, first: seq, rows: 1, timestamp, refused: Vec::new(), outcome: Outcome::Written }
 }
 
-fn only(results: Vec<Result<Committed>>) -> Result<Committed> {
+pub(super) fn only(results: Vec<Result<Committed>>) -> Result<Committed> {
     let lost = || Error::invalid("this request id was used for another request");
     match <[_; 1]>::try_from(results) {
         Ok([result]) => result,

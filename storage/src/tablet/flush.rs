@@ -35,20 +35,19 @@ impl Inner {
             if !state.active.is_empty() {
                 state.generation += 1;
                 let table = std::mem::replace(&mut state.active, Memtable::new());
-                state.frozen.push(Frozen { table, upto });
+                state.frozen.push(Frozen { table, upto, ingested: None });
             }
         });
     }
 
     async fn flush_one(&self, frozen: Frozen) -> Result<()> {
-        let warm = Warm { cache: self.shared.reader.cache.clone(), rows: true, partitions: true };
-        let (table, target) = (frozen.table.clone(), self.target(u64::MAX, warm));
-        let outputs = self.shared.pool.run(async move { compaction::flush(&table, target).await }).await?;
+        let outputs = if frozen.table.is_empty() { Vec::new() } else { self.write_table(&frozen.table).await? };
         let new = self.open_outputs(&outputs, 0);
         let entries: Vec<_> = new.iter().map(|sst| sst.entry.clone()).collect();
         self.shared.metrics.flush_bytes_written.add(entries.iter().map(|e| e.size).sum());
         let edit = |m: &mut Manifest| {
             m.sstables.extend(entries);
+            m.sstables.extend(frozen.ingested().iter().cloned());
             m.flushed = m.flushed.max(frozen.upto);
         };
         let install = |state: &mut State| {
@@ -57,8 +56,14 @@ impl Inner {
         };
         self.put_manifest(Some(&frozen.table), edit, install).await?;
         self.shared.memory.release(frozen.table.bytes());
-        self.shared.metrics.flushes.add(1);
+        self.shared.metrics.flushes.add(u64::from(!frozen.table.is_empty()));
         Ok(())
+    }
+
+    async fn write_table(&self, table: &Arc<Memtable>) -> Result<Vec<Output>> {
+        let warm = Warm { cache: self.shared.reader.cache.clone(), rows: true, partitions: true };
+        let (table, target) = (table.clone(), self.target(u64::MAX, Some(warm)));
+        self.shared.pool.run(async move { compaction::flush(&table, target).await }).await
     }
 
     /// Opens what a merge has written.
@@ -80,6 +85,8 @@ impl Inner {
             }
             drop(queue);
             moved |= self.log_needed(None) > current.current().log_from;
+            // Who opens it next, at the same epoch perhaps, must not give names again that an ingest has given up.
+            moved |= self.is_closing() && self.next_sstable.load(Ordering::Acquire) > current.current().next_sstable;
         }
         if flushed.is_none() && !moved {
             return Ok(());
@@ -93,9 +100,9 @@ impl Inner {
         let newest = self.shared.log.newest();
         let queue = lock(&self.queue);
         let state = self.state();
-        let tables = state.frozen.iter().map(|f| &f.table).chain([&state.active]);
-        let kept = tables.filter(|t| except.is_none_or(|e| !Arc::ptr_eq(e, t))).map(|t| t.log_from()).min();
-        let needed = queue.log_from().min(kept.unwrap_or(NO_SEGMENT));
+        let frozen = state.frozen.iter().filter(|f| except.is_none_or(|e| !Arc::ptr_eq(e, &f.table)));
+        let kept = frozen.map(Frozen::log_from).fold(state.active.log_from(), u64::min);
+        let needed = queue.log_from().min(kept);
         // While it closes nothing more is appended.
         if needed == NO_SEGMENT && self.is_closing() { NO_SEGMENT } else { newest.min(needed) }
     }

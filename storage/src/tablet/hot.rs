@@ -1,7 +1,8 @@
 //! Rows that are changed again and again, as SSTables hold them.
 //!
 //! A counter leaves a version for each increment. The next increment needs the newest alone, so what was read of such a
-//! row is cut to that and kept as long as the SSTables are the same.
+//! row is cut to that and kept as long as the SSTables are the same, and all of them numbered below what is in memory: while some
+//! are not, ingested a moment ago, nothing is.
 
 use super::inner::State;
 use crate::format::{CellKind, Delete, SstableName};
@@ -37,13 +38,16 @@ struct Kept {
 impl HotRows {
     /// What is kept of a row, if it is of these columns and SSTables.
     pub(super) fn get(&self, key: &[u8], columns: &Columns, state: &State) -> Option<RawRow> {
+        if state.unlisted().next().is_some() {
+            return None;
+        }
         let kept = lock(&self.rows).get(key).cloned()?;
         (kept.columns == *columns && state.names().eq(kept.sstables.iter().copied())).then(|| kept.row.clone())
     }
 
     /// Keeps the newest cell of each column if there are many more.
     pub(super) fn keep(&self, key: &Bytes, columns: &Columns, state: &State, row: &RawRow) {
-        if row.cells.len() < MANY {
+        if row.cells.len() < MANY || state.unlisted().next().is_some() {
             return;
         }
         let cut = newest(row);

@@ -1,7 +1,7 @@
 //! A tablet's state, and who may change what.
 //!
 //! Locks are taken in this order and none is held across an await: `numbering`, `queue`, `changing`. The async
-//! locks `flushing`, `compacting`, `manifest` are taken in this order, before any of the others.
+//! locks `building`, `flushing`, `compacting`, `manifest` are taken in this order, before any of the others.
 
 use super::hot::HotRows;
 use super::numbering::Numbering;
@@ -12,7 +12,7 @@ use super::visible::Visible;
 use crate::arrow::Projections;
 use crate::compaction::Points;
 use crate::event_time::EventTimes;
-use crate::format::{LogBody, LogRecord, Shapes, SliceKey, SstableName};
+use crate::format::{LogBody, LogRecord, Shapes, SliceKey, SstableName, SstableRef};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
 use crate::read::{Rules, Sources, rules};
@@ -65,17 +65,40 @@ pub(super) struct Frozen {
     pub(super) table: Arc<Memtable>,
     /// Once it is flushed, every seq up to here is.
     pub(super) upto: Seq,
+    /// SSTables that came right after it, at `upto`.
+    pub(super) ingested: Option<Ingested>,
+}
+
+/// SSTables that can be read and that no manifest lists yet: the log does.
+#[derive(Clone, Debug)]
+pub(super) struct Ingested {
+    pub(super) files: Arc<[SstableRef]>,
+    /// The first log segment that may hold the record of them.
+    pub(super) log_from: u64,
+}
+
+impl Frozen {
+    /// The first log segment that it needs until it is flushed.
+    pub(super) fn log_from(&self) -> u64 {
+        self.table.log_from().min(self.ingested.as_ref().map_or(u64::MAX, |i| i.log_from))
+    }
+
+    /// What was ingested right after it.
+    pub(super) fn ingested(&self) -> &[SstableRef] {
+        self.ingested.as_ref().map_or(&[], |i| &i.files)
+    }
 }
 
 /// What reads see; replaced, never changed.
 #[derive(Clone, Debug)]
 pub(super) struct State {
-    /// Counts the memtables that were frozen: who holds a state and the active memtable of the next misses nothing.
+    /// Counts the memtables that were frozen, and twice those that SSTables were ingested after: who holds a state and the active
+    /// memtable of the next misses nothing.
     pub(super) generation: u64,
     pub(super) active: Arc<Memtable>,
     /// Oldest first.
     pub(super) frozen: Vec<Frozen>,
-    /// In any order.
+    /// In any order; those too that were ingested after some frozen memtable, and are listed with it.
     pub(super) sstables: Vec<SstHandle>,
     /// Which seqs can be read.
     pub(super) readable: Points,
@@ -120,6 +143,11 @@ impl State {
         self.frozen.iter().map(|f| &f.table).chain([&self.active])
     }
 
+    /// SSTables that no manifest lists yet. They may be numbered above what a frozen memtable holds.
+    pub(super) fn unlisted(&self) -> impl Iterator<Item = SstableName> {
+        self.frozen.iter().flat_map(Frozen::ingested).map(|f| f.name)
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = SstableName> {
         self.sstables.iter().map(|s| s.0.entry.name)
     }
@@ -156,6 +184,8 @@ pub(crate) struct Inner {
     pub(super) flushing: tokio::sync::Mutex<()>,
     /// Shared by compactions of single slices; whoever needs all of them at rest holds it alone.
     pub(super) compacting: tokio::sync::RwLock<()>,
+    /// Shared by ingests while they write; who closes the tablet holds it alone, so that none writes after.
+    pub(super) building: tokio::sync::RwLock<()>,
     /// Slice keys with a compaction under way. Held for set operations, and while the next one is chosen.
     pub(super) compacted: Mutex<HashSet<SliceKey>>,
     /// Background tasks that compact it.

@@ -10,6 +10,7 @@ mod delete_range;
 mod derived;
 mod flush;
 mod hot;
+mod ingest;
 mod inner;
 mod maintain;
 mod memory;
@@ -27,6 +28,7 @@ mod staging;
 mod validate;
 mod visible;
 
+pub use ingest::Ingest;
 pub(crate) use inner::Inner;
 pub use samples::KeySample;
 
@@ -172,6 +174,16 @@ impl Tablet {
     /// derived or an append-only table, and as for [`Self::write`].
     pub async fn delete_range(&self, range: KeyRange, request_id: Option<RequestId>) -> Result<Committed> {
         self.inner.delete_range(range, request_id).await
+    }
+
+    /// Begins an ingest: rows in key order that become SSTables at once, past log and memtable, and rows of the tablet all
+    /// together with [`Ingest::commit`]. For loads of many rows: each ingest makes at least one SSTable of every slice that it
+    /// has rows in. A repetition with the `request_id` of one that was committed in the last 60 s gets its result.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` for a derived table, `ResourceExhausted` (with a time to wait), and as for [`Self::write`].
+    pub async fn ingest(&self, request_id: Option<RequestId>) -> Result<Ingest> {
+        Ingest::begin(&self.inner, request_id).await
     }
 
     /// The newest readable seq; a derived table's applied version.

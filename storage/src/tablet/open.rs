@@ -124,7 +124,7 @@ fn check_taking(shared: &Shared, open: &TabletOpen, found: &Manifest) -> Result<
 
 /// Steps 3 to 5.
 async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: ManifestStore, replayed: Replayed) -> Result<Arc<Inner>> {
-    let Replayed { memtable, mut staged, staged_bytes, remembered, requests, visible, highest, shapes } = replayed;
+    let Replayed { memtable, ingested, mut staged, staged_bytes, remembered, requests, visible, highest, shapes } = replayed;
     let mut next = manifest.current().clone();
     next.log_from = shared.log.newest();
     next.log = shared.log.name();
@@ -139,7 +139,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
     staged.moved_to(next.log_from);
     next.staged = staged.references();
     let flushed = flush(shared, open, &memtable, &mut next).await?;
-    next.sstables.extend(flushed);
+    next.sstables.extend(flushed.into_iter().chain(ingested));
     let record = |body| LogRecord { tablet: open.tablet, epoch: open.epoch, first: Seq::ZERO, last: Seq::ZERO, body };
     let mut copied = EncodedRecords::default();
     for (run, part, rows) in staged.parts() {
@@ -191,6 +191,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         snapshots,
         flushing: tokio::sync::Mutex::default(),
         compacting: tokio::sync::RwLock::default(),
+        building: tokio::sync::RwLock::default(),
         compacted: Mutex::default(),
         compactors: AtomicUsize::new(0),
         level0: AtomicUsize::new(0),

@@ -1,7 +1,7 @@
 //! What was appended to the log and has not yet taken effect, in log order.
 
 use super::staging::Staged;
-use crate::format::StoredRow;
+use crate::format::{SstableRef, StoredRow};
 use crate::memtable::{Batch, Entry, Versions};
 use crate::sstable::RangeDelete;
 use bytes::Bytes;
@@ -22,6 +22,11 @@ pub(super) enum Effect {
     },
     Drop {
         run: RunId,
+    },
+    /// SSTables that were written before; they have the seq.
+    Ingest {
+        seq: Seq,
+        files: Vec<SstableRef>,
     },
     /// A row-range delete.
     DeleteRange(RangeDelete),
@@ -49,6 +54,8 @@ pub(super) struct Queue {
     by_key: Option<HashMap<Bytes, Versions>>,
     /// How many of `pending` are row-range deletes.
     ranges: usize,
+    /// How many are ingests.
+    ingests: usize,
     pub(super) staged: Staged,
     /// Bytes of `staged` in the budget.
     pub(super) staged_bytes: usize,
@@ -56,7 +63,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(staged: Staged, staged_bytes: usize) -> Self {
-        Self { next_ticket: 0, pending: VecDeque::new(), by_key: None, ranges: 0, staged, staged_bytes }
+        Self { next_ticket: 0, pending: VecDeque::new(), by_key: None, ranges: 0, ingests: 0, staged, staged_bytes }
     }
 
     /// Bytes of staged rows in the budget.
@@ -70,6 +77,7 @@ impl Queue {
             batch.entries.iter().for_each(|entry| add(index, entry));
         }
         self.ranges += usize::from(matches!(effect, Effect::DeleteRange(_)));
+        self.ingests += usize::from(matches!(effect, Effect::Ingest { .. }));
         self.pending.push_back(Pending { ticket: self.next_ticket, log_from, effect, reserved });
         self.next_ticket
     }
@@ -81,6 +89,7 @@ impl Queue {
             self.by_key = None;
         }
         self.ranges -= usize::from(matches!(popped.effect, Effect::DeleteRange(_)));
+        self.ingests -= usize::from(matches!(popped.effect, Effect::Ingest { .. }));
         if let (Some(index), Effect::Write(batch)) = (&mut self.by_key, &popped.effect) {
             batch.entries.iter().for_each(|entry| remove(index, entry));
         }
@@ -95,6 +104,12 @@ impl Queue {
                 _ => None,
             }));
         }
+    }
+
+    /// The seq of the last ingest in flight: what it brings can be read only once it has taken effect.
+    pub(super) fn ingesting(&self) -> Option<Seq> {
+        let seq = |p: &Pending| if let Effect::Ingest { seq, .. } = p.effect { Some(seq) } else { None };
+        if self.ingests == 0 { None } else { self.pending.iter().rev().find_map(seq) }
     }
 
     /// What is in flight of a row.

@@ -3,7 +3,7 @@
 use super::delete_range::remembered;
 use super::requests::{Requests, conditional, is_recent};
 use super::staging::{Staged, weight};
-use crate::format::{LogBody, LogRecord, Manifest, Outcome, Remembered, Shapes};
+use crate::format::{LogBody, LogRecord, Manifest, Outcome, Remembered, Shapes, SstableRef};
 use crate::log::RecordStream;
 use crate::memtable::{Batch, Memtable};
 use crate::sstable::RangeDelete;
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(super) struct Replayed {
     /// Rows above the manifest's flushed seq.
     pub(super) memtable: Arc<Memtable>,
+    /// SSTables ingested above it.
+    pub(super) ingested: Vec<SstableRef>,
     pub(super) staged: Staged,
     pub(super) staged_bytes: usize,
     /// Requests to copy to the new log, and the same as a book.
@@ -49,6 +51,7 @@ impl Replayed {
     fn of(manifest: &Manifest) -> Self {
         Self {
             memtable: Memtable::new(),
+            ingested: Vec::new(),
             staged: Staged::new(manifest.applied_runs.clone()),
             staged_bytes: 0,
             remembered: Vec::new(),
@@ -99,6 +102,16 @@ impl Replayed {
                 }
                 if above {
                     self.memtable.insert_range_delete(RangeDelete { range, seq: record.last }, segment);
+                    self.visible = record.last;
+                }
+            }
+            LogBody::Ingest { request, timestamp, sstables } => {
+                self.highest = self.highest.max(timestamp);
+                if let Some(request) = request {
+                    self.remembered.push(remembered(request, record.last, timestamp));
+                }
+                if above {
+                    self.ingested.extend(sstables.into_iter().map(|s| s.numbered(record.last)));
                     self.visible = record.last;
                 }
             }

@@ -102,6 +102,7 @@ pub(crate) fn reference(output: &Output, level: u32, range: &KeyRange) -> Sstabl
         range_deletes: p.range_deletes.clone(),
         seqs: p.seqs,
         delete_seqs: p.delete_seqs,
+        given: None,
         timestamps: p.timestamps,
         event_times: output.event_times,
         size: finished.size,

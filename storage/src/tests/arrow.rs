@@ -1,6 +1,6 @@
 //! Scans against batches built from the rows of a plain read, with conditions applied one value at a time.
 
-use super::harness::{World, without_cache_at_times};
+use super::harness::{World, ingest, without_cache_at_times};
 use crate::arrow::{BatchBuilder, Comparison, Predicate, Projection, ScanSpec, Test};
 use crate::{Engine, Tablet, TabletOpen};
 use arrow_array::RecordBatch;
@@ -14,6 +14,7 @@ use common::time::{Micros, TimeRange};
 use common::value::{Value, ValueType};
 use futures::TryStreamExt;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -192,6 +193,8 @@ fn scan_spec() -> impl Strategy<Value = ScanSpec> {
 #[derive(Clone, Debug)]
 enum Op {
     Write(Vec<RowMutation>),
+    /// Of rows of one key the last is ingested.
+    Ingest(Vec<RowMutation>),
     /// Deletes the rows between two of those there are, given in percent.
     DeleteRange(usize, usize),
     Flush,
@@ -204,6 +207,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => fill().prop_map(Op::Write),
         4 => prop::collection::vec(row(), 1..6).prop_map(Op::Write),
+        2 => prop_oneof![fill(), prop::collection::vec(row(), 1..6)].prop_map(Op::Ingest),
         1 => (0usize..100, 0usize..100).prop_map(|(a, b)| Op::DeleteRange(a.min(b), a.max(b))),
         4 => Just(Op::Flush),
         2 => (0usize..100, 0usize..100).prop_map(|(a, b)| Op::CompactSome(a, b)),
@@ -284,6 +288,10 @@ impl Run {
         match op {
             Op::Write(rows) => {
                 self.tablet.write(rows, None).await.unwrap();
+            }
+            Op::Ingest(rows) => {
+                let rows: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+                ingest(&self.tablet, rows.into_values().collect()).await;
             }
             Op::DeleteRange(from, to) => {
                 let rows: Vec<Row> = self.tablet.read(ReadSpec::default(), Seq::MAX).unwrap().try_concat().await.unwrap();

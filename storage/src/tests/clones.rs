@@ -1,6 +1,6 @@
 //! Snapshots, clones, splits and merges share SSTables: every tablet stays what its model is, and nothing shared is lost.
 
-use super::harness::{World, bytes, delete_row, set, table, values, without_cache_at_times, write};
+use super::harness::{World, bytes, delete_row, ingest, set, table, values, without_cache_at_times, write};
 use crate::procedures::{NewTablet, NothingPinned, ObjectPins, Procedures, Referrer, Source};
 use crate::{Engine, Tablet, TabletOpen};
 use common::ErrorKind;
@@ -17,6 +17,8 @@ type Model = BTreeMap<String, String>;
 enum Op {
     /// Tablet, key, whether to delete it.
     Write(usize, u8, bool),
+    /// Tablet, first key, how many.
+    Ingest(usize, u8, u8),
     Flush(usize),
     Compact(usize),
     Snapshot(usize),
@@ -36,6 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
     let (t, k) = (0usize..64, 0u8..16);
     prop_oneof![
         12 => (t.clone(), k.clone(), prop::bool::weighted(0.2)).prop_map(|(t, k, d)| Op::Write(t, k, d)),
+        4 => (t.clone(), k.clone(), 1u8..8).prop_map(|(t, k, n)| Op::Ingest(t, k, n)),
         4 => t.clone().prop_map(Op::Flush),
         4 => t.clone().prop_map(Op::Compact),
         2 => t.clone().prop_map(Op::Snapshot),
@@ -136,13 +139,16 @@ impl Cluster {
 
     async fn step(&mut self, op: Op) {
         let of = match op {
-            Op::Write(t, ..) | Op::Flush(t) | Op::Compact(t) | Op::Snapshot(t) | Op::Clone(t, ..) | Op::Split(t, _) => t,
+            Op::Write(t, ..) | Op::Ingest(t, ..) | Op::Flush(t) | Op::Compact(t) | Op::Snapshot(t) | Op::Clone(t, ..) | Op::Split(t, _) => {
+                t
+            }
             Op::Merge(t) | Op::Drop(t) | Op::Scrub(t) | Op::Check(t) => t,
             Op::DropSnapshot(_) | Op::CloneSnapshot(_) | Op::Restart => 0,
         };
         let Some(id) = self.pick(of) else { return };
         match op {
             Op::Write(_, k, delete) => self.write(id, &key(k), delete).await,
+            Op::Ingest(_, k, n) => self.ingest(id, k..k + n).await,
             Op::Flush(_) => self.tablets[&id].tablet.flush().await.unwrap(),
             Op::Compact(_) => self.tablets[&id].tablet.compact().await.unwrap(),
             Op::Snapshot(_) => self.snapshot(id).await,
@@ -189,6 +195,16 @@ impl Cluster {
         } else {
             write(&open.tablet, set(key, &value)).await;
             open.model.insert(key.to_owned(), value);
+        }
+    }
+
+    async fn ingest(&mut self, id: TabletId, keys: std::ops::Range<u8>) {
+        let value = self.number().to_string();
+        let open = self.tablets.get_mut(&id).unwrap();
+        let keys: Vec<_> = keys.map(key).filter(|key| open.range.contains(key.as_bytes())).collect();
+        if !keys.is_empty() {
+            ingest(&open.tablet, keys.iter().map(|key| set(key, &value)).collect()).await;
+            open.model.extend(keys.into_iter().map(|key| (key, value.clone())));
         }
     }
 

@@ -49,6 +49,29 @@ fn row() -> StoredRow {
     StoredRow::reduce(RowMutation { key: Bytes::from_static(b"user1"), mutations }, Micros(1_700_000_000_000_000))
 }
 
+fn ingested() -> SstableRef {
+    let reference = SstableRef {
+        name: SstableName { home: TabletId(9), epoch: Epoch(4), number: 13 },
+        level: 0,
+        slice: SliceKey::default(),
+        families: vec![FamilyId(1)],
+        range: KeyRange::new("a", None),
+        keys: Some((Bytes::from_static(b"b"), Bytes::from_static(b"x"))),
+        delete_keys: None,
+        range_deletes: None,
+        seqs: (Seq(1), Seq(1)),
+        delete_seqs: None,
+        given: None,
+        timestamps: (Micros(3), Micros(4)),
+        event_times: None,
+        size: 8192,
+        rows: 70,
+        puts: 200,
+        deletes: 0,
+    };
+    reference.numbered(Seq(9))
+}
+
 fn records() -> Vec<LogRecord> {
     let (timestamp, refused) = (Micros(1_700_000_000_000_000), vec![(1, AsJson(common::Error::invalid("no")))]);
     let record = |first, last, body| LogRecord { tablet: TabletId(9), epoch: Epoch(4), first: Seq(first), last: Seq(last), body };
@@ -66,6 +89,7 @@ fn records() -> Vec<LogRecord> {
         record(0, 0, LogBody::Requests(vec![remembered, modified])),
         record(13, 13, conditional(None, Some(row()))),
         record(0, 0, conditional(Some(true), None)),
+        record(14, 14, LogBody::Ingest { request: Some([3; 16]), timestamp, sstables: vec![ingested()] }),
     ]
 }
 
@@ -98,6 +122,7 @@ fn manifest_bytes_are_as_released() {
         range_deletes: Some(KeyRange::new("e", Some(Bytes::from_static(b"f")))),
         seqs: (Seq(1), Seq(10)),
         delete_seqs: Some((Seq(2), Seq(4))),
+        given: None,
         timestamps: (Micros(-1), Micros(1_700_000_000_000_000)),
         event_times: Some((Micros(0), Micros(5))),
         size: 4096,
@@ -123,18 +148,20 @@ fn manifest_bytes_are_as_released() {
         applied_runs: vec![(RunId(4), Seq(10))],
         staged: vec![StagedRef { run: RunId(5), log_from: 3, sstables: Vec::new() }],
         next_sstable: 13,
-        sstables: vec![sstable],
+        sstables: vec![sstable, ingested()],
     };
     let bytes = manifest.encode().unwrap();
-    golden("manifest-v2", &bytes);
+    golden("manifest-v3", &bytes);
     assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
 }
 
 #[test]
 fn a_manifest_of_another_version_is_refused_by_its_number() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/manifest-v1");
-    let e = Manifest::decode(&std::fs::read(path).unwrap()).unwrap_err();
-    assert!(e.message.contains('1') && e.message.contains('2'), "{e}");
+    for version in ['1', '2'] {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/manifest-v{version}"));
+        let e = Manifest::decode(&std::fs::read(path).unwrap()).unwrap_err();
+        assert!(e.message.contains(version) && e.message.contains('3'), "{e}");
+    }
 }
 
 #[tokio::test]

@@ -148,6 +148,13 @@ pub(super) async fn write(tablet: &Tablet, row: RowMutation) -> Seq {
     tablet.write(vec![row], None).await.unwrap().remove(0).unwrap().seq
 }
 
+/// Ingests rows in key order.
+pub(super) async fn ingest(tablet: &Tablet, rows: Vec<RowMutation>) -> Seq {
+    let mut ingest = tablet.ingest(None).await.unwrap();
+    ingest.add(rows).await.unwrap();
+    ingest.commit().await.unwrap().seq
+}
+
 pub(super) async fn read(tablet: &Tablet, spec: ReadSpec, at: Seq) -> Vec<Row> {
     tablet.read(spec, at).unwrap().try_concat().await.unwrap()
 }

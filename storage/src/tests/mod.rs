@@ -14,6 +14,7 @@ mod derived;
 mod faults;
 mod golden;
 mod harness;
+mod ingest;
 mod log;
 mod model;
 mod mutated;

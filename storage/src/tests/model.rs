@@ -125,6 +125,7 @@ enum Step {
     Write(Vec<RowMutation>),
     Check(CheckAndMutate),
     Modify(ReadModifyWrite),
+    Ingest(Vec<RowMutation>),
 }
 
 /// What became of it.
@@ -133,6 +134,7 @@ enum Done {
     Written(Vec<Committed>),
     Checked(Checked),
     Modified(common::Result<Modified>),
+    Ingested(Committed),
 }
 
 impl Model {
@@ -169,6 +171,8 @@ enum Op {
     /// At once: each sees what is numbered before it, durable or not.
     Together(Vec<Step>),
     DeleteRange(KeyRange),
+    /// Rows ingested, and what is written while their SSTables are; whether it is flushed then too.
+    Ingest(Vec<RowMutation>, Vec<RowMutation>, bool),
     Flush,
     Compact,
     /// Merges neighbours: first and how many, in percent.
@@ -274,6 +278,11 @@ fn row() -> impl Strategy<Value = RowMutation> {
     (key(), mutations(1..5)).prop_map(|(key, mutations)| RowMutation { key, mutations })
 }
 
+fn rising_rows() -> impl Strategy<Value = Vec<RowMutation>> {
+    let rows = prop::collection::btree_map(key(), mutations(1..5), 1..7);
+    rows.prop_map(|rows| rows.into_iter().map(|(key, mutations)| RowMutation { key, mutations }).collect())
+}
+
 fn range() -> impl Strategy<Value = KeyRange> {
     prop_oneof![
         Just(KeyRange::ALL),
@@ -317,7 +326,8 @@ fn step() -> impl Strategy<Value = Step> {
     let rule = (column, modify).prop_map(|((family, qualifier), modify)| ModifyRule { family, qualifier, modify });
     let rules = (key(), prop::collection::vec(rule, 1..4), prop::option::of(time()));
     let modify = rules.prop_map(|(key, rules, timestamp)| Step::Modify(ReadModifyWrite { key, rules, timestamp }));
-    prop_oneof![1 => prop::collection::vec(row(), 1..3).prop_map(Step::Write), 2 => check, 3 => modify]
+    let write = prop::collection::vec(row(), 1..3).prop_map(Step::Write);
+    prop_oneof![3 => write, 6 => check, 9 => modify, 1 => rising_rows().prop_map(Step::Ingest)]
 }
 
 fn event_times() -> impl Strategy<Value = Option<TimeRange>> {
@@ -351,6 +361,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => prop::collection::vec(row(), 1..6).prop_map(Op::Write),
         4 => prop::collection::vec(step(), 1..8).prop_map(Op::Together),
         2 => range().prop_map(Op::DeleteRange),
+        3 => (rising_rows(), prop::collection::vec(row(), 0..4), any::<bool>()).prop_map(|(a, b, flush)| Op::Ingest(a, b, flush)),
         3 => Just(Op::Flush),
         1 => Just(Op::Compact),
         2 => (0usize..100, 0usize..100).prop_map(|(a, b)| Op::CompactSome(a, b)),
@@ -381,6 +392,7 @@ impl Run {
             Op::Write(rows) => self.write(rows).await,
             Op::Together(steps) => self.together(steps).await,
             Op::DeleteRange(range) => self.delete_range(range).await,
+            Op::Ingest(rows, meanwhile, flush) => self.ingest(rows, meanwhile, flush).await,
             Op::Flush => self.tablet.flush().await.unwrap(),
             Op::Compact => self.tablet.compact().await.unwrap(),
             Op::CompactChosen => self.tablet.inner_for_tests().compact_as_chosen_for_tests().await.unwrap(),
@@ -402,6 +414,20 @@ impl Run {
         }
     }
 
+    async fn ingest(&mut self, mut rows: Vec<RowMutation>, meanwhile: Vec<RowMutation>, flush: bool) {
+        let mut ingest = self.tablet.ingest(None).await.unwrap();
+        let all = rows.clone();
+        let second = rows.split_off(rows.len() / 2);
+        ingest.add(rows).await.unwrap();
+        self.write(meanwhile).await;
+        if flush {
+            self.tablet.flush().await.unwrap();
+        }
+        ingest.add(second).await.unwrap();
+        let Committed { seq, timestamp } = ingest.commit().await.unwrap();
+        all.into_iter().for_each(|row| self.model.push(seq, StoredRow::reduce(row, timestamp)));
+    }
+
     async fn together(&mut self, steps: Vec<Step>) {
         let (tablet, before) = (&self.tablet, self.tablet.visible());
         let done = steps.into_iter().map(|step| async {
@@ -409,6 +435,11 @@ impl Run {
                 Step::Write(rows) => Done::Written(tablet.write(rows, None).await.unwrap().into_iter().map(Result::unwrap).collect()),
                 Step::Check(request) => Done::Checked(tablet.check_and_mutate(request, None).await.unwrap()),
                 Step::Modify(request) => Done::Modified(tablet.read_modify_write(request, None).await),
+                Step::Ingest(rows) => {
+                    let mut ingest = tablet.ingest(None).await.unwrap();
+                    ingest.add(rows).await.unwrap();
+                    Done::Ingested(ingest.commit().await.unwrap())
+                }
             };
             (step, done)
         });
@@ -416,6 +447,7 @@ impl Run {
         done.sort_by_key(|(_, done)| match done {
             Done::Written(list) => list[0].seq,
             Done::Checked(c) => c.committed.as_ref().map_or(Seq::MAX, |c| c.seq),
+            Done::Ingested(c) => c.seq,
             Done::Modified(m) => m.as_ref().map_or(Seq::MAX, |m| m.committed.seq),
         });
         for (step, done) in done {
@@ -433,6 +465,9 @@ impl Run {
                 for (row, Committed { seq, timestamp }) in rows.into_iter().zip(list) {
                     self.model.push(seq, StoredRow::reduce(row, timestamp));
                 }
+            }
+            (Step::Ingest(rows), Done::Ingested(Committed { seq, timestamp })) => {
+                rows.into_iter().for_each(|row| self.model.push(seq, StoredRow::reduce(row, timestamp)));
             }
             (Step::Check(request), Done::Checked(Checked { matched, committed })) => {
                 let mutations = if matched { &request.then } else { &request.otherwise };
@@ -529,7 +564,13 @@ proptest! {
         runtime.block_on(async {
             let mut world = World::new();
             world.spec = table_spec;
-            world.tune = without_cache_at_times;
+            world.tune = |config| {
+                without_cache_at_times(config);
+                // Every third life an ingest holds nothing back.
+                if config.incarnation.0.is_multiple_of(3) {
+                    config.ingest_bytes = 0;
+                }
+            };
             let tablet = world.start().await.1;
             let model = Model { table: world.table(), rows: BTreeMap::new() };
             let mut run = Run { world, tablet, model };

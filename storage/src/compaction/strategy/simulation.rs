@@ -26,6 +26,7 @@ pub(super) fn file(number: u64, size: u64) -> SstableRef {
         range_deletes: None,
         seqs: (Seq(number), Seq(number)),
         delete_seqs: None,
+        given: None,
         timestamps: (Micros(0), Micros(0)),
         event_times: None,
         size,

@@ -15,6 +15,7 @@ use super::super::page::RawPage;
 use super::columnar::{ColumnPage, Exceptions, Memo, Values};
 use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, OffsetBuffer, ScalarBuffer};
+use common::ids::Seq;
 use std::ops::Range;
 
 const FIXED8: u8 = 0;
@@ -168,13 +169,16 @@ impl ColumnCells {
     }
 }
 
-/// Decodes the page of a column of so many rows.
-pub(in crate::sstable) fn decode(raw: &RawPage, rows: usize) -> Result<ColumnPage> {
+/// Decodes the page of a column of so many rows, all of the seq `given` if that is some.
+pub(in crate::sstable) fn decode(raw: &RawPage, rows: usize, given: Option<Seq>) -> Result<ColumnPage> {
     let data = raw.open()?;
     let mut input = Input::new(&data, 0, data.len());
     let kind = input.u8()?;
     let present = decode_presence(&mut input, rows)?;
-    let exceptions = decode_exceptions(&mut input, rows)?;
+    let mut exceptions = decode_exceptions(&mut input, rows)?;
+    if let Some(seq) = given {
+        exceptions.seqs.fill(seq.0);
+    }
     let values = decode_values(kind, &mut input, present.as_ref(), rows)?;
     if input.is_done() {
         Ok(ColumnPage { present, values, exceptions, memo: Memo::default() })

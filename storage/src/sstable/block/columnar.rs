@@ -228,7 +228,7 @@ impl ColumnarBlock {
         if let Some(versions) = slot.decoded.get() {
             return Ok(versions);
         }
-        let versions = slot.decode(self.rows()).map_err(|d| self.damaged(d))?;
+        let versions = slot.decode(self.rows(), self.object.given).map_err(|d| self.damaged(d))?;
         Ok(slot.decoded.get_or_init(|| versions))
     }
 
@@ -258,7 +258,7 @@ impl ColumnarBlock {
         if let Some(page) = decoded.get() {
             return Ok(Some(page));
         }
-        let page = column::decode(raw, self.rows()).map_err(|d| self.damaged(d))?;
+        let page = column::decode(raw, self.rows(), self.object.given).map_err(|d| self.damaged(d))?;
         Ok(Some(decoded.get_or_init(|| Arc::new(page))))
     }
 

@@ -19,6 +19,7 @@ use super::points::BYTES_A_ROW as POINT_BYTES;
 use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::OffsetBuffer;
 use bytes::Bytes;
+use common::ids::Seq;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
@@ -197,9 +198,13 @@ fn read_keys(page: &RawPage, rows: usize) -> Result<Keys> {
 }
 
 impl VersionsSlot {
-    pub(super) fn decode(&self, rows: usize) -> Result<Versions> {
+    /// The versions of so many rows, all of the seq `given` if that is some.
+    pub(super) fn decode(&self, rows: usize, given: Option<Seq>) -> Result<Versions> {
         let timestamps = read_ints(&self.timestamps, rows)?;
-        let seqs: Vec<u64> = read_ints(&self.seqs, rows)?.into_iter().map(|seq| seq as u64).collect();
+        let seqs: Vec<u64> = match given {
+            None => read_ints(&self.seqs, rows)?.into_iter().map(|seq| seq as u64).collect(),
+            Some(seq) => vec![seq.0; rows],
+        };
         Ok(Versions { timestamps: timestamps.into(), seqs: seqs.into() })
     }
 }

@@ -82,9 +82,11 @@ pub(in crate::sstable) struct Entry {
 }
 
 impl Block {
-    pub(in crate::sstable) fn parse(data: Bytes) -> Result<Self> {
+    /// Reads a block, all of whose seqs are `given` if that is some.
+    pub(in crate::sstable) fn parse(data: Bytes, given: Option<Seq>) -> Result<Self> {
         let mut input = Input::new(&data, 0, data.len());
-        let base = Base { seq: Seq(input.u64()?), timestamp: Micros(input.i64()?) };
+        let stored = Seq(input.u64()?);
+        let base = Base { seq: given.unwrap_or(stored), timestamp: Micros(input.i64()?) };
         let first = input.at;
         let count_at = data.len().checked_sub(4).ok_or(Damaged("it has no restarts"))?;
         let restarts = u32_at(&data, count_at) as usize;
@@ -204,7 +206,7 @@ mod tests {
         builder.begin(Base::default());
         let keys: Vec<_> = (0..100).map(|i| format!("user{:03}", i * 2)).collect();
         keys.iter().for_each(|k| builder.push(k.as_bytes(), k.as_bytes()));
-        let block = Block::parse(builder.finish().into()).unwrap();
+        let block = Block::parse(builder.finish().into(), None).unwrap();
         assert_eq!(block.all().unwrap().len(), 100);
         for i in 0..200 {
             let found = block.seek(format!("user{i:03}").as_bytes()).unwrap().next(&block).unwrap().map(|e| e.key);
@@ -222,7 +224,7 @@ mod tests {
                 (state >> 56) as u8 & 0x1F
             });
             let bytes: Vec<u8> = noise.take(length).collect();
-            if let Ok(block) = Block::parse(bytes.into()) {
+            if let Ok(block) = Block::parse(bytes.into(), None) {
                 let _ = (block.all(), block.seek(b"x"));
             }
         }

@@ -183,7 +183,8 @@ impl Reader {
     }
 
     fn index_partition(&self, meta: &Meta, place: &PartitionEntry, stored: &Bytes) -> Result<Vec<IndexEntry>> {
-        let entries: Vec<IndexEntry> = self.decode(place.offset, stored, PARTITION_MAGIC)?;
+        let mut entries: Vec<IndexEntry> = self.decode(place.offset, stored, PARTITION_MAGIC)?;
+        entries.iter_mut().for_each(|e| e.bounds.number(self.object.given));
         let ordered = entries.windows(2).all(|w| w[0].first_key <= w[1].first_key);
         let inside = |e: &IndexEntry| e.offset.checked_add(u64::from(e.length)).is_some_and(|end| end <= meta.footer.range_deletes.offset);
         let as_said = entries.len() == place.entries as usize && entries.first().is_some_and(|e| e.first_key == place.first_key);
@@ -213,7 +214,7 @@ impl Reader {
 
     /// The same for a page of a wide column.
     pub(super) fn stored_page(&self, offset: u64, raw: &RawPage, rows: usize) -> Option<Arc<ColumnPage>> {
-        let page = Arc::new(column::decode(raw, rows).ok()?);
+        let page = Arc::new(column::decode(raw, rows, self.object.given).ok()?);
         self.keep_rows(offset, Rows::Page(page.clone()));
         Some(page)
     }
@@ -221,7 +222,9 @@ impl Reader {
     fn parse(&self, entry: &IndexEntry, bytes: &Bytes, check: Check) -> Result<Block> {
         let parsed = match entry.kind {
             BlockKind::Columnar => block::parse(&self.object, entry.offset, bytes).map(|block| Block::Columnar(Arc::new(block))),
-            BlockKind::Cells | BlockKind::Deletes => page::decode(bytes).and_then(keyed::Block::parse).map(Block::Keyed),
+            BlockKind::Cells | BlockKind::Deletes => {
+                page::decode(bytes).and_then(|data| keyed::Block::parse(data, self.object.given)).map(Block::Keyed)
+            }
         };
         let parsed = parsed.map_err(|d| self.damaged(entry.offset, d.0))?;
         match &parsed {
@@ -241,7 +244,7 @@ impl Reader {
         self.context.metrics.cache_misses.add(pages.len() as u64);
         let decode = |i: usize, stored: &Bytes, _| {
             let raw = RawPage { head: pages[i].head, stored: stored.clone() };
-            column::decode(&raw, pages[i].rows).map(Arc::new).map_err(|d| self.damaged(pages[i].offset, d.0))
+            column::decode(&raw, pages[i].rows, self.object.given).map(Arc::new).map_err(|d| self.damaged(pages[i].offset, d.0))
         };
         let read = self.load(&ranges, fill, decode).await?;
         let out: Vec<_> = pages.iter().map(|page| page.offset).zip(read).collect();

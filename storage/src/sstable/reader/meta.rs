@@ -1,12 +1,12 @@
 //! What lies at the end of an SSTable: read once, in one request if it is small.
 
 use super::Reader;
-use crate::sstable::Section;
 use crate::sstable::filter::{FILTER_INDEX_MAGIC, FilterIndex};
 use crate::sstable::footer::{FOOTER_BYTES, Footer, Place};
 use crate::sstable::index::{PARTITION_ENTRIES, PartitionEntry, TOP_MAGIC, TopIndex};
 use crate::sstable::properties::{DICTIONARY_MAGIC, Dictionary, META_FORMAT, PROPERTIES_MAGIC, Properties};
 use crate::sstable::range_deletes::{RANGE_DELETES_MAGIC, RangeDelete};
+use crate::sstable::{Section, UNNUMBERED};
 use bytes::Bytes;
 use common::Result;
 use common::envelope::{self, Magic};
@@ -68,7 +68,7 @@ impl Reader {
         if footer.filter_index.offset < tail.from {
             tail = self.tail(footer.filter_index.offset).await?;
         }
-        let meta = Meta {
+        let mut meta = Meta {
             properties: self.record(&tail, footer.properties, PROPERTIES_MAGIC)?,
             dictionary: self.record::<Dictionary>(&tail, footer.dictionary, DICTIONARY_MAGIC)?.shared(),
             filter: self.record(&tail, footer.filter_index, FILTER_INDEX_MAGIC)?,
@@ -76,6 +76,7 @@ impl Reader {
             footer,
         };
         self.check(&meta)?;
+        meta.top.cells.iter_mut().chain(&mut meta.top.deletes).for_each(|p| p.bounds.number(self.object.given));
         Ok(Arc::new(meta))
     }
 
@@ -84,6 +85,9 @@ impl Reader {
         if meta.properties.name != self.entry.name {
             let why = format!("it says that it is {:?}", meta.properties.name);
             return Err(self.damaged(footer.properties.offset, &why));
+        }
+        if self.entry.given.is_some() && meta.properties.seqs != (UNNUMBERED, UNNUMBERED) {
+            return Err(self.damaged(footer.properties.offset, "the manifest gives it a seq, and it has its own"));
         }
         let full = |top: &[PartitionEntry]| {
             top.iter().rev().skip(1).all(|p| p.entries as usize == PARTITION_ENTRIES)
@@ -124,6 +128,7 @@ impl Reader {
         let Place { offset, length } = self.meta().await?.footer.range_deletes;
         let bytes = self.get(offset..offset + u64::from(length)).await?;
         let all: Vec<RangeDelete> = self.decode(offset, &bytes, RANGE_DELETES_MAGIC)?;
-        Ok(all.iter().filter_map(|d| d.within(&self.entry.range)).collect())
+        let numbered = |d: RangeDelete| RangeDelete { seq: self.entry.given.unwrap_or(d.seq), ..d };
+        Ok(all.iter().filter_map(|d| d.within(&self.entry.range)).map(numbered).collect())
     }
 }

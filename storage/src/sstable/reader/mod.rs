@@ -95,7 +95,7 @@ pub(super) type Step<T> = std::result::Result<T, Stop>;
 impl Reader {
     /// Opens the SSTable that a manifest names; reads nothing.
     pub(crate) fn new(context: ReaderContext, entry: SstableRef) -> Self {
-        let object = Object { path: names::sstable(&entry.name), metrics: context.metrics.clone() };
+        let object = Object { path: names::sstable(&entry.name), metrics: context.metrics.clone(), given: entry.given };
         Self { number: next_number(), object: Arc::new(object), entry, context, meta: OnceCell::new(), range_deletes: OnceCell::new() }
     }
 
@@ -149,6 +149,7 @@ impl Reader {
             range_deletes: Some(KeyRange::ALL),
             seqs: (common::ids::Seq::ZERO, common::ids::Seq::MAX),
             delete_seqs: None,
+            given: None,
             timestamps: (common::time::Micros::MIN, common::time::Micros::MAX),
             event_times: None,
             size,
