@@ -129,7 +129,7 @@ fn rearrange(http: &Http, url: &str, random: &mut StdRng) -> Option<String> {
     let at = random.random_range(0..ids.len());
     let args: Vec<String> = match random.random_range(0..3) {
         0 if at + 1 < ids.len() => vec!["merge".into(), ids[at].clone(), ids[at + 1].clone()],
-        1 => vec!["split".into(), ids[at].clone(), "--at".into(), format!("[{}]", random.random_range(1..ROWS))],
+        1 => vec!["split".into(), ids[at].clone(), "--at".into(), format!("[{}]", 1 + 2 * random.random_range(0..ROWS / 2))],
         _ => vec!["move".into(), ids[at].clone()],
     };
     let mut command = stele();

@@ -1,9 +1,9 @@
 //! What goes through Raft: clients' commands and the leader's own changes, each stamped with the leader's time.
 
+use bytes::Bytes;
 use common::Error;
 use common::config::LogKind;
 use common::envelope::AsJson;
-use bytes::Bytes;
 use common::ids::{ClaimId, Epoch, Incarnation, ProcedureId, RunId, Seq, ServerId, TableId, TabletId};
 use common::rpc::master::{Command, Procedure, Reply};
 use common::time::Micros;

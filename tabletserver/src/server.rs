@@ -42,8 +42,7 @@ const END_LOG: Duration = Duration::from_secs(3);
 /// Who supervises a process kills it after this time.
 const END_WITHIN: Duration = Duration::from_secs(30);
 const _: () = {
-    let steps =
-        AHEAD.as_secs() + SETTLE.as_secs() + DRAIN.as_secs() + CLOSE_WITHIN.as_secs() + LAST_WORD.as_secs() + END_LOG.as_secs();
+    let steps = AHEAD.as_secs() + SETTLE.as_secs() + DRAIN.as_secs() + CLOSE_WITHIN.as_secs() + LAST_WORD.as_secs() + END_LOG.as_secs();
     assert!(steps < END_WITHIN.as_secs());
 };
 /// A client that answers no ping for this long is gone; its scans end.

@@ -11,8 +11,8 @@ use crate::host::Host;
 use crate::pool::ScanPool;
 use common::Result;
 use common::rpc::tablet::{
-    ApplyRequest, ArrowChunk, ChangesRequest, ConditionalRequest, ConditionalResponse, Done, DropStagedRequest, ReadRequest, ReadResponse, ScanRequest, StageRequest, StatusRequest,
-    StatusResponse, WriteRequest, WriteResponse,
+    ApplyRequest, ArrowChunk, ChangesRequest, ConditionalRequest, ConditionalResponse, Done, DropStagedRequest, ReadRequest, ReadResponse,
+    ScanRequest, StageRequest, StatusRequest, StatusResponse, WriteRequest, WriteResponse,
 };
 use common::rpc::tablets_service::tablets_server::Tablets;
 use futures::stream::BoxStream;

@@ -93,7 +93,12 @@ fn fit(moments: &mut [Moment], seen: &[Seen], what: &str) -> Result<(), String> 
         if let Some(m) = s.shown.checked_sub(1).and_then(|i| moments.get(i))
             && m.earliest > s.answered
         {
-            return Err(format!("{what}: an answer at {:?} shows write {}, which took effect at {:?} or later", s.answered, s.shown - 1, m.earliest));
+            return Err(format!(
+                "{what}: an answer at {:?} shows write {}, which took effect at {:?} or later",
+                s.answered,
+                s.shown - 1,
+                m.earliest
+            ));
         }
     }
     Ok(())

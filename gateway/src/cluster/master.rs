@@ -77,7 +77,10 @@ impl MasterClient {
 
 /// Whether a command whose outcome is unknown may be sent again.
 fn is_harmless_twice(command: &Command) -> bool {
-    !matches!(command, Command::Claim { .. } | Command::Publish(_) | Command::DropTable { .. } | Command::RegisterServer | Command::Begin { .. })
+    !matches!(
+        command,
+        Command::Claim { .. } | Command::Publish(_) | Command::DropTable { .. } | Command::RegisterServer | Command::Begin { .. }
+    )
 }
 
 /// Whether a call has failed for want of a connection, so that nobody can have carried it out.

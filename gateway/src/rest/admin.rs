@@ -223,9 +223,7 @@ pub async fn tablets(State(app): State<Arc<App>>, params: Params) -> Result<axum
 #[utoipa::path(get, path = "/v1/admin/procedures", tag = "admin", responses((status = 200, body = Procedures), (status = 503, body = Problem)))]
 pub async fn procedures(State(app): State<Arc<App>>) -> Result<axum::Json<Procedures>, Refused> {
     match app.cluster.submit(Command::ListProcedures).await? {
-        Reply::Procedures { procedures } => {
-            Ok(axum::Json(Procedures { procedures: procedures.into_iter().map(Into::into).collect() }))
-        }
+        Reply::Procedures { procedures } => Ok(axum::Json(Procedures { procedures: procedures.into_iter().map(Into::into).collect() })),
         other => Err(unexpected(&other)),
     }
 }

@@ -87,9 +87,7 @@ impl Total {
     fn weigh(&self, bytes: u64, rows: u64, tablets: usize) -> f64 {
         let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
         let (bytes_count, rows_count) = (f64::from(u8::from(self.bytes > SOME_BYTES)), f64::from(u8::from(self.rows > SOME_ROWS)));
-        let sum = share(tablets as u64, self.tablets as u64)
-            + bytes_count * share(bytes, self.bytes)
-            + rows_count * share(rows, self.rows);
+        let sum = share(tablets as u64, self.tablets as u64) + bytes_count * share(bytes, self.bytes) + rows_count * share(rows, self.rows);
         sum / (1.0 + bytes_count + rows_count)
     }
 }

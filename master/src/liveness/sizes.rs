@@ -74,7 +74,8 @@ pub(super) fn merges(state: &ClusterState, memory: &Memory, policy: &MasterConfi
         let ((table, _, lower, a), (other, _, upper, b)) = (by_key[at], by_key[at + 1]);
         let spare = spare.entry(table).or_default();
         let small = small_and_cold(memory, (lower, a), (upper, b), policy.split_bytes / MERGED_PART);
-        let rest = is_settled(a, now, COLD) && is_settled(b, now, COLD) && !failed_lately(state, lower, now) && !failed_lately(state, upper, now);
+        let rest =
+            is_settled(a, now, COLD) && is_settled(b, now, COLD) && !failed_lately(state, lower, now) && !failed_lately(state, upper, now);
         if table == other && *spare > 0 && rest && small {
             *spare -= 1;
             out.push((Procedure::Merge { tablets: [lower, upper] }, "cold"));

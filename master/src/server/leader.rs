@@ -1,5 +1,5 @@
-use super::{fencing, procedures};
 use super::node::{Node, stopped};
+use super::{fencing, procedures};
 use crate::entry::Change;
 use crate::liveness::decide;
 use crate::timing::TICK;

@@ -1,5 +1,5 @@
-use super::{admin, members};
 use super::node::Node;
+use super::{admin, members};
 use crate::entry::{Change, What};
 use crate::state;
 use common::envelope::AsJson;

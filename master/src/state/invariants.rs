@@ -88,7 +88,8 @@ fn procedures_have_their_tablets(state: &ClusterState) -> Result<(), String> {
             return Err(format!("procedure {id} is at step {:?}, its tablets owned: {owned}", under_way.step));
         }
     }
-    let named = |(id, t): (&TabletId, &Tablet)| t.procedure.is_some_and(|p| state.procedures.get(&p).is_none_or(|p| !p.tablets().contains(id)));
+    let named =
+        |(id, t): (&TabletId, &Tablet)| t.procedure.is_some_and(|p| state.procedures.get(&p).is_none_or(|p| !p.tablets().contains(id)));
     if let Some((id, _)) = state.tablets.iter().find(|t| named(*t)) {
         return Err(format!("tablet {id} names a procedure that does not have it"));
     }

@@ -145,9 +145,7 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
         }
         Command::SetWatermark { name, at } => watermarks::set(state, name, *at).map(|()| done()),
         Command::RegisterServer => Ok(Reply::Registered { server: servers::register(state) }),
-        Command::Begin { procedure } => {
-            procedures::begin(state, procedure, "operator", at).map(|procedure| Reply::Begun { procedure })
-        }
+        Command::Begin { procedure } => procedures::begin(state, procedure, "operator", at).map(|procedure| Reply::Begun { procedure }),
         Command::Cancel { procedure } => procedures::cancel(state, *procedure, "cancelled", at).map(|()| done()),
         Command::Drain { server, drain } => servers::drain(state, *server, *drain).map(|()| done()),
         Command::PinHome { home, referrer } => {

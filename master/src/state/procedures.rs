@@ -81,14 +81,8 @@ impl UnderWay {
 /// `NotFound` for a tablet or server that does not exist, `FailedPrecondition` if they cannot take part now,
 /// `InvalidArgument` if the procedure makes no sense.
 pub(super) fn begin(state: &mut ClusterState, procedure: &Procedure, why: &str, at: Micros) -> Result<ProcedureId> {
-    let mut under_way = UnderWay {
-        procedure: procedure.clone(),
-        why: why.to_owned(),
-        step: Step::Closing,
-        begun_at: at,
-        home: None,
-        makes: Vec::new(),
-    };
+    let mut under_way =
+        UnderWay { procedure: procedure.clone(), why: why.to_owned(), step: Step::Closing, begun_at: at, home: None, makes: Vec::new() };
     for id in under_way.tablets() {
         free(state, id)?;
     }

@@ -15,8 +15,8 @@ mod end;
 mod pins;
 mod snapshot;
 
-pub use derive::{NewTablet, Source};
 pub use common::objects::Referrer;
+pub use derive::{NewTablet, Source};
 pub use pins::{NothingPinned, ObjectPins, PinBook};
 
 use crate::format::{Manifest, SstableName};

@@ -58,7 +58,9 @@ pub async fn submit(net: &SharedNet, masters: &[String], command: &Command) -> R
         let answer = async { connect(net, address).await?.submit(Json::of(command)?).await.map_err(Error::from) };
         match answer.await {
             Ok(reply) => return reply.into_inner().parse(),
-            Err(e) if matches!(e.kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded) => last = e.context(format!("master {address}")),
+            Err(e) if matches!(e.kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded) => {
+                last = e.context(format!("master {address}"))
+            }
             Err(e) => return Err(e),
         }
     }

@@ -1,8 +1,8 @@
 //! Conditional writes and read-modify-writes as clients write them.
 
+use super::JsonRows;
 use super::change::{Change, Delete};
 use super::input::Object;
-use super::JsonRows;
 use crate::rows::values::{from_json, shown};
 use bytes::Bytes;
 use common::conditional::{CellTest, CheckAndMutate, Modify, ModifyRule, Predicate, ReadModifyWrite, ValueTest};
@@ -143,7 +143,9 @@ impl JsonRows {
     /// The type of a declared column, if it is one of these. Undeclared attributes are JSON texts: neither counters nor lists.
     fn check_type(&self, name: &str, allowed: &[ValueType], what: &str) -> Result<ValueType> {
         let column = self.table.column(name);
-        let ty = column.map(|c| c.ty).ok_or_else(|| Error::invalid(format!("field '{name}' is no declared column: only those can be {what}")))?;
+        let ty = column
+            .map(|c| c.ty)
+            .ok_or_else(|| Error::invalid(format!("field '{name}' is no declared column: only those can be {what}")))?;
         if allowed.contains(&ty) {
             return Ok(ty);
         }
