@@ -189,8 +189,12 @@ async fn procedures(client: &Client) -> Result<Vec<Value>> {
 async fn drain(server: u64, wait: &Wait) -> Result<()> {
     let client = Client::new(&wait.url.url)?;
     client.done(client.request(Method::PUT, &["admin", "servers", &server.to_string(), "drain"])).await?;
+    if wait.no_wait {
+        println!("server {server} is being drained");
+        return Ok(());
+    }
     let until = Instant::now() + Duration::from_secs(wait.timeout);
-    while !wait.no_wait {
+    loop {
         let answer: Value = client.get(&["admin", "servers"]).await?;
         let found = answer["servers"].as_array().and_then(|all| all.iter().find(|s| s["id"] == server).cloned());
         let left = found.map_or(0, |s| s["tablets"].as_u64().unwrap_or(0));
@@ -203,6 +207,4 @@ async fn drain(server: u64, wait: &Wait) -> Result<()> {
         }
         tokio::time::sleep(LOOK).await;
     }
-    println!("server {server} is being drained");
-    Ok(())
 }

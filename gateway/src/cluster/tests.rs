@@ -94,6 +94,21 @@ impl Tablets for Fake {
         Ok(Response::new(WriteResponse { results }))
     }
 
+    /// Counts what comes; a lost answer was carried out.
+    async fn conditional(&self, request: Request<ConditionalRequest>) -> Answer<ConditionalResponse> {
+        let (request, fault) = (request.into_inner(), self.fault());
+        if fault == Some(Fault::NotMine) {
+            return Err(Error::not_mine("moved").into());
+        }
+        let mut state = self.state.lock().unwrap();
+        state.seen.insert(request.request_id.to_vec());
+        let seq = Some(state.seen.len() as u64);
+        if fault == Some(Fault::Lost) {
+            return Err(Status::unavailable("connection lost"));
+        }
+        Ok(Response::new(ConditionalResponse { matched: true, seq, timestamp: 5, row: None }))
+    }
+
     async fn read(&self, request: Request<ReadRequest>) -> Answer<Self::ReadStream> {
         let (request, fault) = (request.into_inner(), self.fault());
         if fault == Some(Fault::NotMine) {

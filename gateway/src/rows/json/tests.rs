@@ -198,3 +198,41 @@ proptest! {
         prop_assert_eq!(round(&rows, &once), once);
     }
 }
+
+#[test]
+fn conditions_and_rules_are_read_by_the_columns_types() {
+    use common::conditional::{Modify, Predicate};
+    let jobs =
+        rows(r#"{"name": "raw.jobs", "key": [{"job": "string"}], "columns": {"owner": "string", "tries": "int64", "log": "string"}}"#);
+    let check = |text: &str| jobs.check_and_mutate(serde_json::from_str(text).unwrap());
+    let found = check(
+        r#"{"key": {"job": "j"}, "if": {"owner": null, "tries": 3}, "exists": true, "then": {"set": {"owner": "w"}}, "else": {"delete": "row"}}"#,
+    );
+    let found = found.unwrap();
+    let Predicate::All(tests) = &found.predicate else { panic!("{:?}", found.predicate) };
+    assert!(matches!(tests.as_slice(), [Predicate::Not(_), Predicate::Cell(_), Predicate::Cell(_)]), "{tests:?}");
+    assert_eq!((found.then.len(), &found.otherwise[..]), (1, &[Mutation::DeleteRow][..]));
+    for (text, word) in [
+        (r#"{"key": {"job": "j"}, "then": {"delete": "row"}}"#, "nothing is asked"),
+        (r#"{"key": {"job": "j"}, "exists": true}"#, "nothing is to be done"),
+        (r#"{"key": {"job": "j"}, "if": {"tries": "many"}, "then": {"delete": "row"}}"#, "tries"),
+        (r#"{"key": {"jub": "j"}, "exists": true, "then": {"delete": "row"}}"#, "jub"),
+    ] {
+        let e = check(text).unwrap_err();
+        assert!(e.message.contains(word), "{text}: {e}");
+    }
+    let modify = |text: &str| jobs.read_modify_write(&serde_json::from_str(text).unwrap());
+    let found = modify(r#"{"key": {"job": "j"}, "increment": {"tries": -2}, "append": {"log": "x"}}"#).unwrap();
+    let done: Vec<_> = found.rules.iter().map(|r| r.modify.clone()).collect();
+    assert_eq!(done, [Modify::Increment(-2), Modify::Append("x".into())]);
+    for (text, word) in [
+        (r#"{"key": {"job": "j"}}"#, "nothing is to be done"),
+        (r#"{"key": {"job": "j"}, "increment": {"log": 1}}"#, "only int64 columns"),
+        (r#"{"key": {"job": "j"}, "append": {"tries": "x"}}"#, "only string and bytes columns"),
+        (r#"{"key": {"job": "j"}, "increment": {"other": 1}}"#, "no declared column"),
+        (r#"{"key": {"job": "j"}, "append": {"log": null}}"#, "null"),
+    ] {
+        let e = modify(text).unwrap_err();
+        assert!(e.message.contains(word), "{text}: {e}");
+    }
+}

@@ -42,7 +42,7 @@ enum Step {
 
 fn procedures() -> impl Strategy<Value = Procedure> {
     let tablet = || (1..12u64).prop_map(TabletId);
-    let key = prop::option::of((b'a'..b'z').prop_map(|b| bytes::Bytes::from(vec![b])));
+    let key = prop::option::of((b'a'..=b'z').prop_map(|b| bytes::Bytes::from(vec![b])));
     prop_oneof![
         (tablet(), prop::option::of((1..4u64).prop_map(ServerId))).prop_map(|(tablet, to)| Procedure::Move { tablet, to }),
         (tablet(), key).prop_map(|(tablet, at)| Procedure::Split { tablet, at }),
@@ -59,7 +59,7 @@ fn procedure_steps() -> impl Strategy<Value = Step> {
         3 => procedures().prop_map(Step::Begin),
         2 => Just(Step::OpenAll),
         2 => Just(Step::CloseAll),
-        1 => (1..6u64, prop::option::of(b'a'..b'z')).prop_map(|(p, key)| Step::Chosen(p, key)),
+        1 => (1..6u64, prop::option::of(b'a'..=b'z')).prop_map(|(p, key)| Step::Chosen(p, key)),
         1 => (1..12u64, 0..4u64).prop_map(|(t, e)| Step::Closed(t, e)),
         2 => (1..6u64).prop_map(Step::Derived),
         1 => (1..6u64).prop_map(Step::DeriveFailed),
