@@ -5,6 +5,7 @@
 
 use super::block::Block;
 use super::block::columnar::{ColumnPage, Values};
+use super::block::rowwise::Rowwise;
 use super::disk_cache::DiskCache;
 use super::filter::FilterPartition;
 use super::index::IndexEntry;
@@ -45,6 +46,8 @@ pub(super) enum Rows {
     StoredBlock(bytes::Bytes),
     /// A page of a wide column, the same, and how many rows it speaks of.
     StoredPage(Arc<(RawPage, usize)>),
+    /// The rows of a block once more, each in one piece.
+    Rowwise(Arc<Rowwise>),
 }
 
 /// What finds rows.
@@ -62,6 +65,7 @@ impl Rows {
             Self::Block(Block::Keyed(block)) => block.weight(),
             Self::Page(page) => page.weight(),
             Self::StoredBlock(stored) => stored.len() as u64 + STORED_EXTRA,
+            Self::Rowwise(rows) => rows.weight(),
             Self::StoredPage(page) => page.0.stored.len() as u64 + STORED_EXTRA,
         }
     }

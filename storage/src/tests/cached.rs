@@ -200,3 +200,31 @@ async fn a_compaction_of_cold_rows_leaves_none_of_them_in_memory() {
     read_mixed(&t, 80).await;
     assert!(engine.metrics().cache_bytes > 0 && engine.metrics().cache_partition_bytes > 0);
 }
+
+#[tokio::test]
+async fn what_is_read_row_by_row_is_kept_by_rows() {
+    let mut world = World::new();
+    let (engine, t) = world.start().await;
+    for n in 0..ROWS {
+        write(&t, set(&key(n), &format!("{n:050}"))).await;
+    }
+    write(&t, set_at(&key(7), "two", None, &"wide ".repeat(60))).await;
+    t.flush().await.unwrap();
+    assert_eq!(values(&t, Seq::MAX).await.len(), ROWS);
+    let by_columns = engine.metrics().cache_bytes;
+    for _ in 0..ROWS {
+        all_is_right(&t).await;
+    }
+    let both = engine.metrics().cache_bytes;
+    assert!(both > by_columns + (ROWS * 70) as u64 && both < 4 * by_columns, "{by_columns} bytes, then {both}");
+    all_is_right(&t).await;
+    assert_eq!(engine.metrics().cache_bytes, both);
+    assert_eq!(value(&t, ROWS).await.unwrap(), None);
+    // Both go with the cache's other rows.
+    engine.close_tablet(t.id()).await.unwrap();
+    let (engine, t) = reopened(&mut world, 1 << 10, false).await;
+    for _ in 0..ROWS {
+        all_is_right(&t).await;
+        assert!(engine.metrics().cache_bytes <= 2 << 10);
+    }
+}

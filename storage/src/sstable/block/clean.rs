@@ -126,7 +126,7 @@ impl Piece<'_> {
 
 impl ColumnPage {
     /// Bytes of a row's value.
-    fn length(&self, row: usize) -> usize {
+    pub(super) fn length(&self, row: usize) -> usize {
         match &self.values {
             Values::Fixed8(_) => 8,
             Values::Bool(_) => 1,
@@ -139,7 +139,7 @@ impl ColumnPage {
     }
 
     /// Appends a row's value as its cell had it.
-    fn put(&self, row: usize, out: &mut Vec<u8>) {
+    pub(super) fn put(&self, row: usize, out: &mut Vec<u8>) {
         match &self.values {
             Values::Fixed8(values) => out.extend_from_slice(&values[row].to_be_bytes()),
             Values::Bool(values) => out.push(u8::from(values.value(row))),

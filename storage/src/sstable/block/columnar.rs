@@ -12,7 +12,7 @@ use bytes::Bytes;
 use common::Result;
 use common::ids::FamilyId;
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// See the module's page. Rows count from 0 within the block.
@@ -25,6 +25,7 @@ pub(crate) struct ColumnarBlock {
     pub(super) keys: Keys,
     /// Made when a single row is first looked for; `None` if there are too many rows.
     pub(super) points: OnceLock<Option<Points>>,
+    pub(in crate::sstable) row_reads: RowReads,
     pub(super) versions: VersionsSlot,
     /// In the order of family and qualifier.
     pub(super) columns: Vec<ColumnSlot>,
@@ -33,6 +34,30 @@ pub(crate) struct ColumnarBlock {
     pub(super) weight: u64,
     /// Some page of it did not decode.
     pub(super) damaged: AtomicBool,
+}
+
+/// How often single rows of a block were read.
+#[derive(Debug, Default)]
+pub(in crate::sstable) struct RowReads {
+    reads: AtomicU32,
+    in_vain: AtomicBool,
+}
+
+impl RowReads {
+    /// One read for so many rows is about what it takes to lay out the block [by rows](super::rowwise::Rowwise).
+    const ROWS_A_READ: usize = 16;
+    const LEAST: usize = 4;
+
+    /// Counts a read; whether it is time to lay out the rows, of which there are so many.
+    pub(in crate::sstable) fn is_due(&self, rows: usize) -> bool {
+        let due = (rows / Self::ROWS_A_READ).max(Self::LEAST) as u32;
+        (self.reads.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(due) && !self.in_vain.load(Ordering::Relaxed)
+    }
+
+    /// It would not help.
+    pub(in crate::sstable) fn are_in_vain(&self) {
+        self.in_vain.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Sorted keys, one behind the other.
@@ -191,6 +216,11 @@ pub(crate) enum OverflowColumn {
 impl ColumnarBlock {
     pub(crate) fn rows(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Where it lies in its object.
+    pub(in crate::sstable) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The place of the first row among all rows of the SSTable.

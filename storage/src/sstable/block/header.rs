@@ -14,7 +14,7 @@ use super::super::encode::{decode_ints, decode_keys};
 use super::super::layout::MAX_BLOCK_ROWS;
 use super::super::page::{PageHead, RawPage};
 use super::Object;
-use super::columnar::{ColumnInfo, ColumnSlot, ColumnarBlock, Keys, OverflowSlot, Pages, Versions, VersionsSlot, WidePage};
+use super::columnar::{ColumnInfo, ColumnSlot, ColumnarBlock, Keys, OverflowSlot, Pages, RowReads, Versions, VersionsSlot, WidePage};
 use super::points::BYTES_A_ROW as POINT_BYTES;
 use crate::codec::{Damaged, Input, Result, put_u64};
 use arrow_buffer::OffsetBuffer;
@@ -145,6 +145,7 @@ impl Parser<'_> {
             first_ordinal,
             keys,
             points: OnceLock::new(),
+            row_reads: RowReads::default(),
             versions: VersionsSlot { timestamps, seqs, decoded: OnceLock::new() },
             columns,
             overflow,

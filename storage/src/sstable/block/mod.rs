@@ -10,6 +10,7 @@ pub(in crate::sstable) mod keyed;
 mod overflow;
 mod points;
 mod row;
+pub(in crate::sstable) mod rowwise;
 mod write;
 
 use super::object::Object;

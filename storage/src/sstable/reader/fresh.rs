@@ -24,7 +24,8 @@ impl Reader {
     fn kept(&self) -> (u64, bool) {
         let cache = &self.context.cache;
         let Some(meta) = self.meta.get() else { return (0, false) };
-        let is_kept = |offset| cache.has_rows((self.number, offset)) || cache.disk().is_some_and(|d| d.has(self.entry.name, offset));
+        let in_memory = |offset| cache.has_rows((self.number, offset)) || self.has_rowwise(offset);
+        let is_kept = |offset| in_memory(offset) || cache.disk().is_some_and(|d| d.has(self.entry.name, offset));
         let (mut kept, mut partitions) = (0, false);
         for place in meta.top(Section::Cells) {
             if let Some(Partition::Index(entries)) = cache.partition((self.number, place.offset)) {

@@ -7,6 +7,7 @@ mod load;
 mod lookup;
 mod meta;
 mod place;
+mod rowwise;
 mod wide;
 
 use super::Section;

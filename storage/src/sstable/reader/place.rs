@@ -5,6 +5,7 @@ use super::lookup::is_outside;
 use super::{Reader, Step, Stop};
 use crate::raw::Scan;
 use crate::sstable::block::columnar::{ColumnPage, ColumnSlot, ColumnarBlock};
+use crate::sstable::block::rowwise::Rowwise;
 use crate::sstable::block::{Block, Shown, WideOfRows, clean_rows};
 use crate::sstable::filter::KeyHash;
 use crate::sstable::index::BlockKind;
@@ -29,8 +30,14 @@ pub(crate) enum Place<'r> {
 pub(crate) struct PlacedRow<'r> {
     reader: &'r Reader,
     meta: &'r Meta,
-    block: Arc<ColumnarBlock>,
-    row: usize,
+    of: Of,
+}
+
+enum Of {
+    /// This row of it.
+    Block(Arc<ColumnarBlock>, usize),
+    /// The record that begins here.
+    Rowwise(Arc<Rowwise>, usize),
 }
 
 impl Reader {
@@ -68,8 +75,14 @@ impl Reader {
         if is_outside(&entry.bounds, scan) {
             return Ok(Place::Absent);
         }
-        let Some(Block::Columnar(block)) = self.block_now(entry) else { return Ok(Place::Unsure) };
-        Ok(block.row_of(key, hash).map_or(Place::Absent, |row| Place::Row(PlacedRow { reader: self, meta, block, row })))
+        let of = match self.rowwise_now(entry.offset) {
+            Some(rows) => rows.find(key, hash).map(|record| Of::Rowwise(rows, record)),
+            None => {
+                let Some(Block::Columnar(block)) = self.block_now(entry) else { return Ok(Place::Unsure) };
+                block.row_of(key, hash).map(|row| Of::Block(block, row))
+            }
+        };
+        Ok(of.map_or(Place::Absent, |of| Place::Row(PlacedRow { reader: self, meta, of })))
     }
 }
 
@@ -92,27 +105,54 @@ impl PlacedRow<'_> {
     /// # Errors
     /// `Corrupt` naming object and offset.
     pub(crate) fn clean(&self, scan: &Scan, shows: impl Fn(&ColumnStats, Micros) -> bool) -> Result<Clean> {
-        if self.block.overflow()?.is_some_and(|overflow| !overflow.of_row(self.row).is_empty()) {
+        let wants = |_, column: &ColumnStats| matches!(scan.columns, Columns::All) || scan.columns.wants(column.family, &column.qualifier);
+        let shown = Shown { at: scan.at, wants, shows };
+        match &self.of {
+            Of::Rowwise(rows, record) if rows.is_unsure(*record) => Ok(Clean::Unsure),
+            Of::Rowwise(rows, record) => Ok(Clean::Row(rows.row(*record, &self.meta.dictionary, &shown)?)),
+            Of::Block(block, row) => {
+                let clean = self.of_block(block, *row, &shown)?;
+                if is_most(&scan.columns, block.columns().len()) {
+                    self.reader.note_row_read(block);
+                }
+                Ok(clean)
+            }
+        }
+    }
+
+    fn of_block<W, S>(&self, block: &ColumnarBlock, row: usize, shown: &Shown<W, S>) -> Result<Clean>
+    where
+        W: Fn(u32, &ColumnStats) -> bool,
+        S: Fn(&ColumnStats, Micros) -> bool,
+    {
+        if block.overflow()?.is_some_and(|overflow| !overflow.of_row(row).is_empty()) {
             return Ok(Clean::Unsure);
         }
-        let wants = |_, column: &ColumnStats| matches!(scan.columns, Columns::All) || scan.columns.wants(column.family, &column.qualifier);
-        let Some(pages) = self.pages(wants) else { return Ok(Clean::Unsure) };
-        let shown = Shown { at: scan.at, wants, shows };
+        let Some(pages) = self.pages(block, row, &shown.wants) else { return Ok(Clean::Unsure) };
         let mut rows = Vec::with_capacity(1);
-        clean_rows((&self.block, std::iter::once(self.row)), &self.meta.dictionary, &pages, &shown, &mut rows)?;
+        clean_rows((block, std::iter::once(row)), &self.meta.dictionary, &pages, shown, &mut rows)?;
         Ok(Clean::Row(rows.pop()))
     }
 
-    fn pages(&self, wants: impl Fn(u32, &ColumnStats) -> bool) -> Option<Pages> {
+    fn pages(&self, block: &ColumnarBlock, row: usize, wants: impl Fn(u32, &ColumnStats) -> bool) -> Option<Pages> {
         let mut pages = Vec::new();
-        for (at, slot) in self.block.columns().iter().enumerate() {
-            if let Some(place) = slot.wide_of(self.row)
+        for (at, slot) in block.columns().iter().enumerate() {
+            if let Some(place) = slot.wide_of(row)
                 && self.meta.dictionary.column(slot.info.place).is_some_and(|column| wants(slot.info.place, column))
             {
-                pages.push((at, self.reader.page_now(place.offset)?, self.row - place.first_row));
+                pages.push((at, self.reader.page_now(place.offset)?, row - place.first_row));
             }
         }
         Some(Pages(pages))
+    }
+}
+
+/// Whether these are most of so many columns, as far as their number tells: few are found as fast where they are.
+fn is_most(columns: &Columns, of: usize) -> bool {
+    match columns {
+        Columns::All => true,
+        Columns::Some(list) => 2 * list.len() >= of || list.iter().any(|(_, qualifier)| qualifier.is_none()),
+        Columns::Ranges(_) => false,
     }
 }
 
