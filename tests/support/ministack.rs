@@ -64,7 +64,9 @@ impl Ministack {
         let dir = tempfile::tempdir().unwrap();
         let port = lasting_port();
         let child = launch(&binary, port, dir.path());
-        Some(Self { dir, binary, port, child })
+        let this = Self { dir, binary, port, child };
+        this.wait_until_ready();
+        Some(this)
     }
 
     /// Where it listens.
@@ -88,6 +90,15 @@ impl Ministack {
     /// Starts it again where it was, on what it had stored.
     pub fn restart(&mut self) {
         self.child = launch(&self.binary, self.port, self.dir.path());
+        self.wait_until_ready();
+    }
+
+    /// Fails the test if it takes too long; it is ended then as ever.
+    fn wait_until_ready(&self) {
+        let health = format!("{}/_ministack/health", self.endpoint());
+        wait_for("MiniStack to be ready", || {
+            block_on(async { reqwest::get(&health).await.ok().filter(|r| r.status().is_success()) }).map(drop)
+        });
     }
 }
 
@@ -107,16 +118,10 @@ fn lasting_port() -> u16 {
 }
 
 fn launch(binary: &Path, port: u16, dir: &Path) -> Child {
-    let log = dir.join("ministack.log");
     let mut command = Command::new(binary);
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
     command.env("S3_PERSIST", "1").env("S3_DATA_DIR", dir.join("objects")).env("LOG_LEVEL", "WARNING").stdin(Stdio::null());
-    let child = command.logged(&log).spawn().unwrap();
-    let health = format!("http://127.0.0.1:{port}/_ministack/health");
-    wait_for("MiniStack to be ready", || {
-        block_on(async { reqwest::get(&health).await.ok().filter(|r| r.status().is_success()) }).map(drop)
-    });
-    child
+    command.logged(&dir.join("ministack.log")).spawn().unwrap()
 }
 
 pub(super) fn block_on<T>(what: impl Future<Output = T>) -> T {

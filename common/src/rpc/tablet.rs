@@ -2,15 +2,16 @@
 //!
 //! Every request names table and tablet; a server that does not own the tablet answers `NotMine`.
 
-use crate::conditional::{CheckAndMutate, ReadModifyWrite};
-use crate::envelope;
+mod conditional;
+
+pub use conditional::{Conditional, ConditionalRequest, ConditionalResponse};
+
 use crate::ids::{FamilyId, RunId, Seq, TableId, TabletId};
 use crate::key::KeyRange;
 use crate::row::{Aggregate, Cell, ColumnRange, Columns, Mutation, ReadSpec, Row, RowMutation};
 use crate::time::{Micros, TimeRange};
 use crate::{Error, Result};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 /// Names one tablet of one table.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -585,77 +586,6 @@ pub struct DropStagedRequest {
     /// [`RunId`].
     #[prost(uint64, tag = "2")]
     pub run: u64,
-}
-
-/// A write of one row that depends on what the row holds.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ConditionalRequest {
-    /// Which tablet.
-    #[prost(message, optional, tag = "1")]
-    pub target: Option<Target>,
-    /// 16 random bytes, the same in every repetition of this write; empty: not to be repeated.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub request_id: Bytes,
-    /// A [`Conditional`] in its envelope.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub record: Bytes,
-}
-
-/// What a [`ConditionalRequest`] asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Conditional {
-    /// One of two lists of mutations.
-    Check(CheckAndMutate),
-    /// New values made of the newest ones.
-    Modify(ReadModifyWrite),
-}
-
-/// Kind of a conditional write's record.
-const CONDITIONAL_MAGIC: envelope::Magic = *b"STWC";
-const CONDITIONAL_FORMAT: u16 = 1;
-
-impl Conditional {
-    /// The record.
-    ///
-    /// # Errors
-    /// `Internal` if it has no encoding.
-    pub fn encode(&self) -> Result<Bytes> {
-        envelope::encode(CONDITIONAL_MAGIC, CONDITIONAL_FORMAT, self).map(Bytes::from)
-    }
-
-    /// Reads a record.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub fn decode(record: &[u8]) -> Result<Self> {
-        envelope::decode(CONDITIONAL_MAGIC, CONDITIONAL_FORMAT, record)
-    }
-
-    /// The row it is about.
-    #[must_use]
-    pub fn key(&self) -> &Bytes {
-        match self {
-            Self::Check(check) => &check.key,
-            Self::Modify(modify) => &modify.key,
-        }
-    }
-}
-
-/// What became of a [`ConditionalRequest`].
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ConditionalResponse {
-    /// Of a check: whether the predicate held.
-    #[prost(bool, tag = "1")]
-    pub matched: bool,
-    /// [`Seq`]; absent if nothing was written.
-    #[prost(uint64, optional, tag = "2")]
-    pub seq: Option<u64>,
-    /// The server-given cell timestamp, µs.
-    #[prost(sint64, tag = "3")]
-    pub timestamp: i64,
-    /// Of a read-modify-write: the changed columns with their new cells.
-    #[prost(message, optional, tag = "4")]
-    pub row: Option<WireRow>,
 }
 
 /// It was done, durably.

@@ -12,7 +12,7 @@ use tonic::{Response, Status};
 pub(super) const TRY_FOR: Duration = Duration::from_secs(10);
 
 /// One attempt. A server that is gone is noticed sooner, by its connection; this is for one that is stuck.
-pub(super) const ATTEMPT: Duration = Duration::from_secs(30);
+const ATTEMPT: Duration = Duration::from_secs(30);
 
 pub(super) type Client = TabletsClient<Channel>;
 

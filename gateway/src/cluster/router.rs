@@ -5,7 +5,7 @@
 //! that of two changes to one row the later one wins.
 
 use super::Cluster;
-use super::call::{ATTEMPT, TRY_FOR, may_pass};
+use super::call::{TRY_FOR, answered, may_pass};
 use super::patience::Patience;
 use common::ids::{Seq, TabletId};
 use common::row::{Committed, RowMutation};
@@ -135,10 +135,7 @@ async fn deliver(cluster: &Cluster, table: &Table, piece: Piece) -> (Vec<usize>,
 
 async fn send_once(cluster: &Cluster, table: &Table, piece: &Piece) -> Result<WriteResponse> {
     let mut client = cluster.client(table.id, piece.tablet)?;
-    match tokio::time::timeout(ATTEMPT, client.write(piece.request.clone())).await {
-        Ok(response) => Ok(response?.into_inner()),
-        Err(_) => Err(Error::deadline(format!("tablet {} has not answered a write for {} s", piece.tablet, ATTEMPT.as_secs()))),
-    }
+    answered(piece.tablet, client.write(piece.request.clone())).await.map(tonic::Response::into_inner)
 }
 
 pub(super) fn unknown(error: &Error) -> Error {

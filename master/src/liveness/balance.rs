@@ -7,6 +7,7 @@ use common::config::{LogKind, MasterConfig};
 use common::ids::{ServerId, TabletId};
 use common::rpc::master::Procedure;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Tablets of servers that an operator drains or that are about to end.
 pub(super) fn emptied(state: &ClusterState, memory: &Memory) -> Vec<Wanted> {
@@ -37,8 +38,9 @@ fn movable(state: &ClusterState, server: ServerId) -> bool {
 /// One tablet from the server that bears most to the one that bears least, if that evens them out.
 ///
 /// What a server bears is the mean of its shares of all bytes, all rows read and written, and all tablets. A tablet is
-/// moved only if it takes the fuller server below the mean by no more than half of what the difference was, so that
-/// nothing moves to and fro; the rate is bounded by [`MasterConfig::moves_per_minute`].
+/// moved only if it weighs less than the difference, the one that is nearest to half of it first, and not again within
+/// [`REST`]: so nothing moves to and fro, and what an operator has moved stays for a while. The rate is bounded by
+/// [`MasterConfig::moves_per_minute`].
 pub(super) fn evened(state: &ClusterState, memory: &Memory, policy: &MasterConfig, now: Now) -> Option<Wanted> {
     if recent_moves(state, now) >= policy.moves_per_minute {
         return None;
@@ -54,7 +56,8 @@ pub(super) fn evened(state: &ClusterState, memory: &Memory, policy: &MasterConfi
     if from == to || gap * candidates.len() as f64 <= MIN_GAP || !movable(state, *from) {
         return None;
     }
-    let of_from = state.tablets.iter().filter(|(_, t)| may_move(t) && t.owner.is_some_and(|(server, _)| server == *from));
+    let rested = |t: &Tablet| now.wall > t.assigned_at.after(REST);
+    let of_from = state.tablets.iter().filter(|(_, t)| may_move(t) && rested(t) && t.owner.is_some_and(|(server, _)| server == *from));
     let weights = of_from.map(|(id, t)| (*id, total.weigh(bytes(memory, *id, t), rows(memory, *id, t), 1)));
     // The best move leaves both as even as can be.
     let fits = weights.filter(|(_, weight)| *weight < gap);
@@ -62,6 +65,8 @@ pub(super) fn evened(state: &ClusterState, memory: &Memory, policy: &MasterConfi
     Some((Procedure::Move { tablet, to: Some(*to) }, "balance"))
 }
 
+/// What was given to a server lately is not taken from it to even servers out.
+const REST: Duration = Duration::from_secs(60);
 /// Servers are left alone whose shares differ by less than this part of the mean share.
 const MIN_GAP: f64 = 0.2;
 
@@ -107,7 +112,7 @@ fn rows(memory: &Memory, id: TabletId, tablet: &Tablet) -> u64 {
 
 /// Moves for balance that began within the last minute.
 fn recent_moves(state: &ClusterState, now: Now) -> usize {
-    let minute_ago = now.wall.before(std::time::Duration::from_secs(60));
+    let minute_ago = now.wall.before(Duration::from_secs(60));
     let all = state.procedures.values().chain(state.past.iter().map(|p| &p.was));
     all.filter(|p| p.why == "balance" && p.begun_at > minute_ago).count()
 }

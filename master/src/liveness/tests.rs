@@ -5,7 +5,7 @@ use crate::timing::{KEEP_ABORTED, LEASE, MARGIN, RETRY_FAILED};
 use common::config::{LogKind, MasterConfig};
 use common::envelope::AsJson;
 use common::ids::{Epoch, Incarnation, Seq, ServerId, TabletId};
-use common::rpc::master::{CLAIM_TTL, Command, INGEST_TTL, PutDefinition, Reply, Report, TabletReport, TabletState};
+use common::rpc::master::{CLAIM_TTL, Command, INGEST_TTL, Procedure, PutDefinition, Reply, Report, TabletReport, TabletState};
 use common::schema::TableSpec;
 use common::time::Micros;
 use common::version::RangeSet;
@@ -16,6 +16,9 @@ struct Leader {
     state: ClusterState,
     memory: Memory,
     at: Duration,
+    /// Of servers that report.
+    log: LogKind,
+    policy: MasterConfig,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -23,7 +26,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 impl Leader {
     /// Leads since second 100; the system tables are there.
     fn new() -> Self {
-        let mut leader = Self { state: ClusterState::default(), memory: Memory::default(), at: Duration::from_secs(100) };
+        let mut leader = Self {
+            state: ClusterState::default(),
+            memory: Memory::default(),
+            at: Duration::from_secs(100),
+            log: LogKind::Disk,
+            policy: MasterConfig::new("127.0.0.1:0".parse().unwrap(), "/".into(), String::new()),
+        };
         leader.memory.lead(1, &leader.state, leader.now());
         leader.settle();
         leader
@@ -45,7 +54,7 @@ impl Leader {
     fn decide(&mut self) -> Vec<Change> {
         let now = self.now();
         self.memory.tick(&self.state, now);
-        decide(&self.state, &self.memory, &MasterConfig::new("127.0.0.1:0".parse().unwrap(), "/".into(), String::new()), now)
+        decide(&self.state, &self.memory, &self.policy, now)
     }
 
     /// Applies decisions until there are none.
@@ -86,7 +95,7 @@ impl Leader {
             server,
             incarnation: Incarnation(incarnation),
             address: "host:1".into(),
-            log: LogKind::Disk,
+            log: self.log,
             sequence: self.at.as_millis() as u64,
             order_version: 0,
             tablets,
@@ -291,4 +300,116 @@ fn an_ingest_that_is_not_kept_is_closed_and_a_new_leader_waits_anew() {
     leader.pass(Duration::from_millis(250));
     leader.settle();
     assert!(leader.state.ingesting.is_empty());
+}
+
+/// What is begun within some seconds, in which every server reports its tablets as `look` says.
+fn begun(leader: &mut Leader, look: &impl Fn(&mut TabletReport)) -> Vec<(Procedure, String)> {
+    let servers: Vec<_> = leader.state.servers.keys().copied().collect();
+    for _ in 0..8 {
+        leader.at += Duration::from_millis(250);
+        for &server in &servers {
+            let owned = leader.state.tablets.iter().filter(|(_, t)| t.owner.is_some_and(|(owner, _)| owner == server));
+            let mut reports: Vec<_> = owned.map(|(id, t)| tablet(*id, t.epoch, TabletState::Open, 0)).collect();
+            reports.iter_mut().for_each(look);
+            leader.report(server, 1, reports);
+        }
+        let changes = leader.decide();
+        let begun = changes.iter().filter_map(|c| match c {
+            Change::Begin { procedure, why } => Some((procedure.0.clone(), why.clone())),
+            _ => None,
+        });
+        let begun: Vec<_> = begun.collect();
+        if !begun.is_empty() {
+            return begun;
+        }
+        changes.into_iter().for_each(|c| drop(leader.apply(What::Change(c))));
+    }
+    Vec::new()
+}
+
+/// Time passes in which everybody reports and nothing has to be begun.
+fn rest(leader: &mut Leader, how_long: Duration) {
+    let end = leader.at + how_long;
+    while leader.at < end {
+        assert_eq!(begun(leader, &|_| {}), []);
+    }
+}
+
+/// A leader with the tablets of `raw.a`, three if it is cut, and of the system table, all at the first of two servers that
+/// log to the store.
+fn two_servers(cut: bool) -> (Leader, [ServerId; 2]) {
+    let mut leader = Leader { log: LogKind::Object, ..Leader::new() };
+    let first = leader.server();
+    leader.report(first, 1, Vec::new());
+    let split_at = if cut { vec![vec!["g".into()], vec!["q".into()]] } else { Vec::new() };
+    leader.command(Command::CreateTable { spec: TableSpec { split_at, ..TableSpec::named("raw.a") } });
+    leader.settle();
+    let second = leader.server();
+    leader.report(second, 1, Vec::new());
+    leader.settle();
+    (leader, [first, second])
+}
+
+#[test]
+fn a_drained_server_loses_all_its_tablets_at_once_and_a_leaving_one_too() {
+    let (mut leader, [first, second]) = two_servers(true);
+    leader.command(Command::Drain { server: first, drain: true });
+    let moves = begun(&mut leader, &|_| {});
+    let to_second = |(p, why): &(Procedure, String)| matches!(p, Procedure::Move { to: Some(to), .. } if *to == second) && why == "drain";
+    assert!(moves.len() == 4 && moves.iter().all(to_second), "{moves:?}");
+    leader.policy.procedures_at_once = 3;
+    assert_eq!(begun(&mut leader, &|_| {}).len(), 3);
+}
+
+#[test]
+fn servers_are_evened_out_by_tablets_that_have_rested_and_no_faster_than_allowed() {
+    let (mut leader, [_, second]) = two_servers(true);
+    rest(&mut leader, Duration::from_secs(40));
+    leader.pass(Duration::from_millis(250));
+    let end = leader.at + Duration::from_secs(40);
+    let mut moves = Vec::new();
+    while moves.is_empty() && leader.at < end {
+        moves = begun(&mut leader, &|_| {});
+    }
+    assert!(matches!(moves.as_slice(), [(Procedure::Move { to: Some(to), .. }, why)] if *to == second && why == "balance"), "{moves:?}");
+    leader.policy.moves_per_minute = 0;
+    assert_eq!(begun(&mut leader, &|_| {}), []);
+    leader.policy.moves_per_minute = 1;
+    leader.policy.automatic = false;
+    assert_eq!(begun(&mut leader, &|_| {}), []);
+}
+
+#[test]
+fn tablets_are_split_by_bytes_and_by_load_and_not_again_soon_after_a_failure() {
+    let (mut leader, _) = two_servers(false);
+    rest(&mut leader, Duration::from_secs(35));
+    let of_a = *leader.state.tablets.iter().find(|(_, t)| leader.state.tables[&t.table].name == "raw.a").unwrap().0;
+    let split = Procedure::Split { tablet: of_a, at: None };
+    let large = move |t: &mut TabletReport| t.bytes = if t.tablet == of_a { 300 << 20 } else { 0 };
+    let hot = move |t: &mut TabletReport| t.load.writes = if t.tablet == of_a { 60_000 } else { 0 };
+    assert!(begun(&mut leader, &large).contains(&(split.clone(), "size".into())));
+    assert!(begun(&mut leader, &hot).contains(&(split.clone(), "load".into())));
+    let Reply::Begun { procedure } = leader.command(Command::Begin { procedure: split.clone() }) else { panic!() };
+    leader.command(Command::Cancel { procedure });
+    assert!(!begun(&mut leader, &large).iter().any(|(p, _)| *p == split), "it has just failed");
+}
+
+#[test]
+fn cold_neighbours_are_merged_down_to_what_the_table_was_created_with() {
+    let (mut leader, _) = two_servers(true);
+    leader.policy.moves_per_minute = 0;
+    let merges = |leader: &mut Leader| begun(leader, &|_| {}).into_iter().filter(|(_, why)| why == "cold").count();
+    rest(&mut leader, Duration::from_secs(620));
+    assert_eq!(merges(&mut leader), 0, "whoever cut it knew why");
+    let lower = leader.state.tablets.iter().find(|(_, t)| t.range.start.is_empty() && t.range.end.is_some()).map(|(id, _)| *id).unwrap();
+    let Reply::Begun { procedure } = leader.command(Command::Begin { procedure: Procedure::Split { tablet: lower, at: Some("c".into()) } })
+    else {
+        panic!()
+    };
+    let epoch = leader.state.tablets[&lower].epoch;
+    leader.apply(What::Change(Change::TabletsClosed(vec![(lower, epoch)])));
+    leader.apply(What::Change(Change::Derived { procedure }));
+    // The parts are young, their neighbours are not.
+    let found = (0..10).map(|_| merges(&mut leader)).max().unwrap();
+    assert_eq!(found, 1, "one pair, and no more than the split has made");
 }

@@ -25,12 +25,17 @@ pub(super) fn add_unborn(state: &mut ClusterState, tablet: TabletId) {
     state.ended.insert(tablet, Ending { epoch: Epoch(1), owner: None, since: state.version + 1 });
 }
 
-/// A life is over, or has closed these.
-pub(super) fn released(state: &mut ClusterState, released: impl Fn(TabletId, ServerId, Incarnation) -> bool) {
-    for (tablet, ending) in &mut state.ended {
-        if ending.owner.is_some_and(|(server, life)| released(*tablet, server, life)) {
-            ending.owner = None;
-        }
+/// Its server has closed a tablet that has ended.
+pub(super) fn closed(state: &mut ClusterState, tablet: TabletId) {
+    if let Some(ending) = state.ended.get_mut(&tablet) {
+        ending.owner = None;
+    }
+}
+
+/// All lives of a server below `before` are over.
+pub(super) fn lives_over(state: &mut ClusterState, server: ServerId, before: Incarnation) {
+    for ending in state.ended.values_mut().filter(|e| e.owner.is_some_and(|(owner, life)| owner == server && life < before)) {
+        ending.owner = None;
     }
 }
 

@@ -192,7 +192,7 @@ fn run_change(state: &mut ClusterState, change: &Change, at: Micros) -> Result<(
         Change::TabletsClosed(closed) => {
             for (id, epoch) in closed {
                 procedures::closed(state, *id, *epoch, at);
-                endings::released(state, |tablet, _, _| tablet == *id);
+                endings::closed(state, *id);
             }
             fences::prune(state);
         }

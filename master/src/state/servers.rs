@@ -57,5 +57,5 @@ fn release(state: &mut ClusterState, id: ServerId, before: Incarnation, at: Micr
         state.tablets.entry(tablet).and_modify(|t| (t.owner, t.open) = (None, false));
         procedures::owner_lost(state, tablet, at);
     }
-    endings::released(state, |_, server, life| server == id && life < before);
+    endings::lives_over(state, id, before);
 }
