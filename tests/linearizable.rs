@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use support::faults::{self, Faults};
 use support::history::{Answer, Event, Op, check};
-use support::{Http, Many, stele, wait_for};
+use support::{Http, Many, wait_for};
 
 const TABLE: &str = "raw.registers";
 const ROWS: u64 = 4;
@@ -90,58 +91,9 @@ fn client(url: &str, seed: u64, begun: Instant, unique: &AtomicU64, stop: &Atomi
     events
 }
 
-/// What happens to the cluster, one thing after the other, until the time is over.
-fn trouble(cluster: &mut Many, seconds: u64, seed: u64) -> Vec<String> {
-    let (http, url, mut random, mut done) = (cluster.http(), cluster.url(), StdRng::seed_from_u64(seed), Vec::new());
-    let until = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < until {
-        let victim = random.random_range(0..3);
-        let what = random.random_range(0..6);
-        match what {
-            0 => {
-                cluster.servers[victim].kill();
-                cluster.restart_server(victim);
-                done.push(format!("killed server {victim}"));
-            }
-            1 => {
-                cluster.servers[victim].signal("STOP");
-                // Longer than a lease and its margin: it is taken for dead meanwhile.
-                std::thread::sleep(Duration::from_secs(4));
-                cluster.servers[victim].signal("CONT");
-                done.push(format!("paused server {victim}"));
-            }
-            2 => {
-                cluster.masters[victim].kill();
-                cluster.restart_master(victim);
-                done.push(format!("killed master {victim}"));
-            }
-            _ => done.extend(rearrange(&http, &url, &mut random)),
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    done
-}
-
-/// Begins to move, split or merge something.
-fn rearrange(http: &Http, url: &str, random: &mut StdRng) -> Option<String> {
-    let (_, answer) = http.try_get(&format!("/v1/admin/tablets?table={TABLE}")).ok().filter(|(status, _)| *status == 200)?;
-    let ids: Vec<String> = answer["tablets"].as_array()?.iter().map(|t| t["id"].to_string()).collect();
-    let at = random.random_range(0..ids.len());
-    let args: Vec<String> = match random.random_range(0..3) {
-        0 if at + 1 < ids.len() => vec!["merge".into(), ids[at].clone(), ids[at + 1].clone()],
-        1 => vec!["split".into(), ids[at].clone(), "--at".into(), format!("[{}]", 1 + 2 * random.random_range(0..ROWS / 2))],
-        _ => vec!["move".into(), ids[at].clone()],
-    };
-    let mut command = stele();
-    let ended = support::Finished::of(command.arg("admin").args(&args).args(["--timeout", "5", "--url", url]));
-    Some(format!("{} → {}", args.join(" "), if ended.code == Some(0) { "done" } else { ended.err.trim() }))
-}
-
 #[test]
 fn each_rows_history_fits_one_order_whatever_happens_to_the_cluster() {
-    let seconds = std::env::var("STELE_FAULT_SECONDS").map_or(25, |s| s.parse().unwrap());
-    let seed = std::env::var("STELE_FAULT_SEED").map_or_else(|_| rand::random(), |s| s.parse().unwrap());
-    println!("STELE_FAULT_SEED={seed}");
+    let (lasting, seed) = (faults::seconds(25), faults::seed());
     let mut cluster = Many::start(3, 3);
     create(&cluster.http());
     let (unique, stop, begun) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)), Instant::now());
@@ -155,7 +107,9 @@ fn each_rows_history_fits_one_order_whatever_happens_to_the_cluster() {
             })
         })
         .collect();
-    let done = trouble(&mut cluster, seconds, seed);
+    let split_at = |random: &mut StdRng| format!("[{}]", 1 + 2 * random.random_range(0..ROWS / 2));
+    let until = Instant::now() + lasting;
+    let done = Faults { table: TABLE, split_at: &split_at }.befall(&mut cluster, seed, || Instant::now() >= until);
     stop.store(true, Ordering::SeqCst);
     threads.into_iter().for_each(|t| t.join().unwrap());
     let http = cluster.http();

@@ -5,8 +5,10 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 mod cluster;
+pub mod faults;
 pub mod history;
 mod http;
+pub mod links;
 mod many;
 mod ministack;
 mod process;
