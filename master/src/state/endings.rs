@@ -34,9 +34,9 @@ pub(super) fn closed(state: &mut ClusterState, tablet: TabletId) {
 
 /// All lives of a server below `before` are over.
 pub(super) fn lives_over(state: &mut ClusterState, server: ServerId, before: Incarnation) {
-    for ending in state.ended.values_mut().filter(|e| e.owner.is_some_and(|(owner, life)| owner == server && life < before)) {
-        ending.owner = None;
-    }
+    let is_over = |e: &Ending| e.owner.is_some_and(|(owner, life)| owner == server && life < before);
+    let over: Vec<_> = state.ended.iter().filter(|(_, e)| is_over(e)).map(|(id, _)| *id).collect();
+    over.into_iter().for_each(|tablet| closed(state, tablet));
 }
 
 /// All objects of a tablet are deleted.

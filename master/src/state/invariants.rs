@@ -93,7 +93,7 @@ fn procedures_have_their_tablets(state: &ClusterState) -> Result<(), String> {
     if let Some((id, _)) = state.tablets.iter().find(|t| named(*t)) {
         return Err(format!("tablet {id} names a procedure that does not have it"));
     }
-    match state.ended.keys().find(|id| state.tablets.contains_key(id)) {
+    match state.ended.keys().find(|id| state.tablets.contains_key(*id)) {
         Some(id) => Err(format!("tablet {id} has ended and is one")),
         None => Ok(()),
     }

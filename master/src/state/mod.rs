@@ -1,7 +1,7 @@
 //! The cluster's state and how entries change it: pure data, pure functions, no clock, no I/O.
 //!
 //! An entry is run on a copy that replaces the state only if all of it succeeded, so a command that
-//! fails changes nothing, by construction. Modules: `ids` and `rows` hold the data; `tables`, `tablets`,
+//! fails changes nothing, by construction; copies share what is the same ([`ClusterState`]). Modules: `ids` and `rows` hold the data; `tables`, `tablets`,
 //! `servers`, `fences`, `procedures`, `endings`, `pins`, `definitions`, `claims`, `publishing` and `watermarks` change one concern each; `view`
 //! derives what gateways and tablet servers see; `invariants` says what always holds.
 
@@ -40,11 +40,15 @@ use common::schema::Table;
 use common::time::Micros;
 use common::{Error, Result};
 use ids::Ids;
+use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Everything that Raft keeps.
+///
+/// What can be many is in persistent maps: a clone shares all of them, a change copies a path, and two states are compared,
+/// or told apart, in the time of what differs ([`OrdMap::diff`]).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClusterState {
     /// Grows with every change.
@@ -52,37 +56,45 @@ pub struct ClusterState {
     /// The numbers given last.
     ids: Ids,
     /// All tables.
-    pub tables: BTreeMap<TableId, Arc<Table>>,
+    pub tables: OrdMap<TableId, Arc<Table>>,
     /// All tablets of those tables.
-    pub tablets: BTreeMap<TabletId, Tablet>,
+    pub tablets: OrdMap<TabletId, Tablet>,
     /// All servers that were ever registered.
-    pub servers: BTreeMap<ServerId, Server>,
+    pub servers: OrdMap<ServerId, Server>,
     /// The ends of dead lives' logs, as long as some tablet may need them.
     pub fences: Vec<Fence>,
     /// Procedures under way.
     #[serde(default)]
-    pub procedures: BTreeMap<ProcedureId, UnderWay>,
+    pub procedures: OrdMap<ProcedureId, UnderWay>,
     /// The newest that have ended, oldest first.
     #[serde(default)]
-    pub past: VecDeque<Past>,
+    pub past: Vector<Past>,
     /// Tablets that are no more, until their objects are deleted.
     #[serde(default)]
-    pub ended: BTreeMap<TabletId, Ending>,
+    pub ended: OrdMap<TabletId, Ending>,
     /// Who holds SSTables of other tablets.
     #[serde(default)]
     pub pins: Pins,
     /// Applied definitions by name.
-    pub definitions: BTreeMap<String, Definition>,
+    pub definitions: OrdMap<String, Definition>,
     /// Where each derived table stands.
-    pub derived: BTreeMap<TableId, Derived>,
+    pub derived: OrdMap<TableId, Derived>,
     /// Live claims.
-    pub claims: BTreeMap<ClaimId, Claim>,
+    pub claims: OrdMap<ClaimId, Claim>,
     /// Watermarks set by loaders.
-    pub watermarks: BTreeMap<TableId, Micros>,
+    pub watermarks: OrdMap<TableId, Micros>,
     /// Raw tables with an open bulk ingest.
     pub ingesting: BTreeSet<TableId>,
     /// Run records that are not yet in `system.runs`, oldest first.
-    pub outbox: Vec<RunRecord>,
+    pub outbox: Vector<RunRecord>,
+}
+
+/// Takes out of a map what is not to be kept; a map that keeps everything goes on sharing all of it.
+fn retain<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, V>, keep: impl Fn(&K, &V) -> bool) {
+    let gone: Vec<K> = map.iter().filter(|(key, value)| !keep(key, value)).map(|(key, _)| key.clone()).collect();
+    for key in &gone {
+        map.remove(key);
+    }
 }
 
 impl ClusterState {
@@ -94,6 +106,12 @@ impl ClusterState {
 
     fn existing(&self, name: &str) -> Result<&Arc<Table>> {
         self.table_named(name).ok_or_else(|| Error::not_found(format!("table '{name}' does not exist")))
+    }
+
+    fn change_tablet(&mut self, id: TabletId, change: impl FnOnce(&mut Tablet)) {
+        if let Some(tablet) = self.tablets.get_mut(&id) {
+            change(tablet);
+        }
     }
 
     /// The tablets of a table.

@@ -4,6 +4,7 @@ use super::ClusterState;
 use common::ids::{Epoch, TabletId};
 use common::objects::{Referrer, SstableName};
 use common::{Error, Result};
+use imbl::OrdSet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -11,9 +12,9 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pins {
     /// Holds on everything of a home, what is to come included.
-    whole: BTreeSet<(TabletId, Referrer)>,
+    whole: OrdSet<(TabletId, Referrer)>,
     /// Holds on single SSTables.
-    objects: BTreeSet<(SstableName, Referrer)>,
+    objects: OrdSet<(SstableName, Referrer)>,
 }
 
 impl Pins {
@@ -25,8 +26,8 @@ impl Pins {
     /// The referrer holds exactly these from now on; its own need no hold.
     pub(super) fn narrow(&mut self, referrer: &Referrer, objects: &[SstableName]) {
         let own = |name: &SstableName| *referrer == Referrer::Tablet(name.home);
-        self.whole.retain(|(_, holder)| holder != referrer);
-        self.objects.retain(|(_, holder)| holder != referrer);
+        drop_of(&mut self.whole, referrer);
+        drop_of(&mut self.objects, referrer);
         self.objects.extend(objects.iter().filter(|name| !own(name)).map(|name| (*name, referrer.clone())));
     }
 
@@ -58,6 +59,14 @@ impl Pins {
     fn holds(&self, name: &SstableName) -> bool {
         let from = (*name, Referrer::Tablet(TabletId(0)));
         self.objects.range(from..).next().is_some_and(|(held, _)| held == name)
+    }
+}
+
+/// Takes out all holds of one referrer; without any, the set goes on sharing all of it.
+fn drop_of<T: Ord + Clone>(holds: &mut OrdSet<(T, Referrer)>, referrer: &Referrer) {
+    let gone: Vec<_> = holds.iter().filter(|(_, holder)| holder == referrer).cloned().collect();
+    for hold in &gone {
+        holds.remove(hold);
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) fn begin(state: &mut ClusterState, procedure: &Procedure, why: &str, 
     under_way.makes = (0..made).map(|_| state.ids.tablet()).collect();
     let id = state.ids.procedure();
     for tablet in under_way.tablets() {
-        state.tablets.entry(tablet).and_modify(|t| t.procedure = Some(id));
+        state.change_tablet(tablet, |t| t.procedure = Some(id));
     }
     state.procedures.insert(id, under_way);
     Ok(id)
@@ -206,7 +206,7 @@ fn derive_once_all_are_closed(state: &mut ClusterState, id: ProcedureId) {
     }
     under_way.step = Step::Deriving;
     for tablet in all {
-        state.tablets.entry(tablet).and_modify(|t| t.epoch = t.epoch.next());
+        state.change_tablet(tablet, |t| t.epoch = t.epoch.next());
     }
 }
 
@@ -287,7 +287,7 @@ pub(super) fn tablet_dropped(state: &mut ClusterState, tablet: TabletId, at: Mic
 fn end(state: &mut ClusterState, id: ProcedureId, error: Option<String>, at: Micros) {
     let Some(was) = state.procedures.remove(&id) else { return };
     for tablet in was.tablets() {
-        state.tablets.entry(tablet).and_modify(|t| t.procedure = None);
+        state.change_tablet(tablet, |t| t.procedure = None);
     }
     state.past.push_back(Past { id, was, ended_at: at, error });
     while state.past.len() > HISTORY {

@@ -114,9 +114,10 @@ pub(super) fn log_run(state: &mut ClusterState, record: RunRecord) {
     if state.outbox.iter().any(|r| r.run == record.run) {
         return;
     }
-    state.outbox.push(record);
-    let excess = state.outbox.len().saturating_sub(MAX_OUTBOX);
-    state.outbox.drain(..excess);
+    state.outbox.push_back(record);
+    while state.outbox.len() > MAX_OUTBOX {
+        state.outbox.pop_front();
+    }
 }
 
 /// Forgets runs that all tablets have applied or dropped.

@@ -54,7 +54,7 @@ fn release(state: &mut ClusterState, id: ServerId, before: Incarnation, at: Micr
     let over = |owner: Option<(ServerId, Incarnation)>| owner.is_some_and(|(server, life)| server == id && life < before);
     let lost: Vec<_> = state.tablets.iter().filter(|(_, t)| over(t.owner)).map(|(id, _)| *id).collect();
     for tablet in lost {
-        state.tablets.entry(tablet).and_modify(|t| (t.owner, t.open) = (None, false));
+        state.change_tablet(tablet, |t| (t.owner, t.open) = (None, false));
         procedures::owner_lost(state, tablet, at);
     }
     endings::lives_over(state, id, before);

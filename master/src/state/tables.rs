@@ -92,7 +92,7 @@ pub(super) fn remove(state: &mut ClusterState, id: TableId, at: Micros) {
         }
     }
     state.tables.remove(&id);
-    state.claims.retain(|_, c| c.table != id);
+    super::retain(&mut state.claims, |_, c| c.table != id);
     state.derived.remove(&id);
     state.watermarks.remove(&id);
     state.ingesting.remove(&id);

@@ -18,7 +18,7 @@ pub fn catalog(state: &ClusterState) -> Catalog {
         published: state.derived.iter().map(|(id, d)| published(state, *id, d)).collect(),
         watermarks: state.watermarks.iter().map(|(id, at)| (*id, *at)).collect(),
         ingesting: state.ingesting.iter().copied().collect(),
-        run_records: state.outbox.clone(),
+        run_records: state.outbox.iter().cloned().collect(),
     }
 }
 
