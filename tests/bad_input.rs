@@ -192,7 +192,7 @@ fn a_damaged_object_is_told_by_its_offset() {
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../storage/testdata");
     let cases: [(&str, &str, &[&str]); 4] = [
         ("sstable", "sstable-v3", &["tablets/9/sst/", "21 rows", "cell"]),
-        ("manifest", "manifest-v3", &["9 of table 5", "tablets/9/sst/"]),
+        ("manifest", "manifest-v4", &["9 of table 5", "tablets/9/sst/"]),
         ("log", "log-segment-v2", &["10 records in 1 group commit", "write of 1 row"]),
         ("log", "log-object-v1", &["object, put", "3 records"]),
     ];
@@ -216,5 +216,5 @@ fn a_damaged_object_is_told_by_its_offset() {
     }
     let run = |arguments: &[&str]| Finished::of(support::stele().args(arguments));
     run(&["inspect", "log", "/no/such/file"]).fails_with(&["/no/such/file"]);
-    run(&["inspect", "sstable", &data.join("manifest-v3").display().to_string()]).fails_with(&["at offset", "no SSTable"]);
+    run(&["inspect", "sstable", &data.join("manifest-v4").display().to_string()]).fails_with(&["at offset", "no SSTable"]);
 }

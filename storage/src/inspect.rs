@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use common::ErrorKind;
 
-    const MANIFEST: &[u8] = include_bytes!("../testdata/manifest-v3");
+    const MANIFEST: &[u8] = include_bytes!("../testdata/manifest-v4");
 
     #[test]
     fn a_damaged_manifest_is_an_error_at_an_offset() {
@@ -75,7 +75,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_object_is_read_from_a_file() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/manifest-v3");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/manifest-v4");
         assert_eq!(read_object(path).await.unwrap(), MANIFEST);
         let e = read_object("/no/such/file").await.unwrap_err();
         assert!(e.kind == ErrorKind::NotFound && e.message.contains("/no/such/file"), "{e}");

@@ -3,6 +3,10 @@
 //! The rules: a piece is sent again only under its own request id, until its outcome is known. Rows are cut into
 //! new pieces only while it is certain that they were not written. Pieces of one tablet go one after the other, so
 //! that of two changes to one row the later one wins.
+//!
+//! A tablet that was split or merged has left what it knew of requests to those that hold its rows now. A piece that it may
+//! have written goes to each of them whole, under the same id: who has inherited the answer repeats it for all rows, who
+//! has not writes those of its own range and refuses the others. Each row's result is that of the tablet that holds it.
 
 use super::Cluster;
 use super::call::{TRY_FOR, answered, may_pass};
@@ -30,13 +34,17 @@ const _: () = assert!(PIECE_BYTES + limits::MAX_CELL_BYTES < limits::MAX_RPC_MES
 
 type Results = Vec<Option<Result<Committed>>>;
 
-/// Rows of one tablet that travel together.
+/// Rows that travel together to one tablet.
 struct Piece {
     tablet: TabletId,
-    /// Indices into the batch.
-    rows: Vec<usize>,
+    /// Of the rows in the request: position there, index into the batch. All of them, but for a tablet that has some of a
+    /// piece's rows from another one.
+    rows: Vec<(usize, usize)>,
     request: WriteRequest,
 }
+
+/// What a tablet has answered to a piece.
+type Answered = (Piece, Result<WriteResponse>);
 
 pub(super) async fn write(cluster: &Cluster, table: &Table, rows: Vec<RowMutation>, internal: bool) -> Result<Vec<Result<Committed>>> {
     cluster.view().tablets(table)?;
@@ -46,8 +54,8 @@ pub(super) async fn write(cluster: &Cluster, table: &Table, rows: Vec<RowMutatio
         let pieces = cut(cluster, table, &rows, &results, internal)?;
         let sent = stream::iter(pieces).map(|p| deliver_in_order(cluster, table, p)).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
         let mut refused = None;
-        for (rows, outcome) in sent.into_iter().flatten() {
-            settle(&mut results, &rows, outcome, &mut refused);
+        for (piece, outcome) in sent.into_iter().flatten() {
+            settle(&mut results, &piece, outcome, &mut refused);
         }
         let Some(error) = refused else { return finish(results) };
         let patience = if error.kind == ErrorKind::ResourceExhausted { &mut busy } else { &mut patience };
@@ -71,7 +79,7 @@ fn cut(cluster: &Cluster, table: &Table, rows: &[RowMutation], results: &Results
     }
     let piece = |tablet, indices: &[usize]| Piece {
         tablet,
-        rows: indices.to_vec(),
+        rows: indices.iter().copied().enumerate().collect(),
         request: WriteRequest {
             target: Some(Target::new(table.id, tablet)),
             request_id: rand::random::<[u8; 16]>().to_vec().into(),
@@ -101,41 +109,75 @@ pub(super) fn pieces_of<'a>(rows: &[RowMutation], mut indices: &'a [usize]) -> V
 }
 
 /// Sends the pieces of one tablet. Those behind one that was not written wait for another round.
-async fn deliver_in_order(cluster: &Cluster, table: &Table, pieces: Vec<Piece>) -> Vec<(Vec<usize>, Result<WriteResponse>)> {
+async fn deliver_in_order(cluster: &Cluster, table: &Table, pieces: Vec<Piece>) -> Vec<Answered> {
     let mut outcomes = Vec::with_capacity(pieces.len());
     for piece in pieces {
-        let outcome = deliver(cluster, table, piece).await;
-        let stop = outcome.1.as_ref().is_err_and(Error::is_retryable);
-        outcomes.push(outcome);
-        if stop {
+        let from = outcomes.len();
+        deliver(cluster, table, piece, &mut outcomes).await;
+        if outcomes[from..].iter().any(|(_, outcome)| outcome.as_ref().is_err_and(Error::is_retryable)) {
             break;
         }
     }
     outcomes
 }
 
-/// Sends a piece until its outcome is known or the patience is at its end. A retryable error means: surely not written.
-async fn deliver(cluster: &Cluster, table: &Table, piece: Piece) -> (Vec<usize>, Result<WriteResponse>) {
+/// Sends a piece until its outcome is known or the patience is at its end; if its tablet is no more, to those that have its
+/// rows.
+async fn deliver(cluster: &Cluster, table: &Table, piece: Piece, outcomes: &mut Vec<Answered>) {
     let mut patience = Patience::of(TRY_FOR);
-    let mut uncertain = false;
+    let mut open = vec![(piece, false)];
+    while let Some((piece, uncertain)) = open.pop() {
+        match deliver_to_one(cluster, table, &piece, uncertain, &mut patience).await {
+            Delivered::Answered(outcome) => outcomes.push((piece, outcome)),
+            Delivered::Inherited(pieces) => open.extend(pieces.into_iter().map(|piece| (piece, true))),
+        }
+    }
+}
+
+/// How sending to one tablet ends.
+enum Delivered {
+    /// A retryable error means: surely not written.
+    Answered(Result<WriteResponse>),
+    /// The tablet is no more, and may have written: these know, or will decide.
+    Inherited(Vec<Piece>),
+}
+
+async fn deliver_to_one(cluster: &Cluster, table: &Table, piece: &Piece, mut uncertain: bool, patience: &mut Patience) -> Delivered {
     loop {
-        let error = match send_once(cluster, table, &piece).await {
-            Ok(response) => return (piece.rows, Ok(response)),
+        let gone = uncertain && cluster.view().tablet(table.id, piece.tablet).is_none();
+        let sent = if gone { heirs(cluster, table, piece).map(Delivered::Inherited) } else { send_once(cluster, table, piece).await };
+        let error = match sent {
+            Ok(delivered) => return delivered,
             Err(e) => e,
         };
         uncertain |= matches!(error.kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded);
         let refused = matches!(error.kind, ErrorKind::NotMine | ErrorKind::Fenced | ErrorKind::ResourceExhausted);
         let again = may_pass(&error) || error.kind == ErrorKind::DeadlineExceeded;
-        if !again || (refused && !uncertain) || !cluster.wait(&mut patience, &error).await {
-            let error = if uncertain && again { unknown(&error) } else { error };
-            return (piece.rows, Err(error));
+        if !again || (refused && !uncertain) || !cluster.wait(patience, &error).await {
+            return Delivered::Answered(Err(if uncertain && again { unknown(&error) } else { error }));
         }
     }
 }
 
-async fn send_once(cluster: &Cluster, table: &Table, piece: &Piece) -> Result<WriteResponse> {
+/// The same request for each of the tablets that hold its rows now.
+fn heirs(cluster: &Cluster, table: &Table, piece: &Piece) -> Result<Vec<Piece>> {
+    let view = cluster.view();
+    let mut by_tablet: BTreeMap<TabletId, Vec<(usize, usize)>> = BTreeMap::new();
+    for (at, row) in &piece.rows {
+        let tablet = view.tablet_at(table, &piece.request.rows[*at].key)?;
+        by_tablet.entry(tablet.id).or_default().push((*at, *row));
+    }
+    let heir = |(tablet, rows)| {
+        let request = WriteRequest { target: Some(Target::new(table.id, tablet)), ..piece.request.clone() };
+        Piece { tablet, rows, request }
+    };
+    Ok(by_tablet.into_iter().map(heir).collect())
+}
+
+async fn send_once(cluster: &Cluster, table: &Table, piece: &Piece) -> Result<Delivered> {
     let mut client = cluster.client(table.id, piece.tablet)?;
-    answered(piece.tablet, client.write(piece.request.clone())).await.map(tonic::Response::into_inner)
+    let answer = answered(piece.tablet, client.write(piece.request.clone())).await?;
+    Ok(Delivered::Answered(Ok(answer.into_inner())))
 }
 
 pub(super) fn unknown(error: &Error) -> Error {
@@ -143,20 +185,22 @@ pub(super) fn unknown(error: &Error) -> Error {
 }
 
 /// Enters the outcome of a piece; rows that may be sent anew stay without a result, and `refused` says why.
-fn settle(results: &mut Results, rows: &[usize], outcome: Result<WriteResponse>, refused: &mut Option<Error>) {
+fn settle(results: &mut Results, piece: &Piece, outcome: Result<WriteResponse>, refused: &mut Option<Error>) {
+    let asked = piece.request.rows.len();
     let response = match outcome {
-        Ok(response) if response.results.len() == rows.len() => response,
-        Ok(response) => {
-            let e = Error::internal(format!("{} results for {} rows", response.results.len(), rows.len()));
-            return rows.iter().for_each(|&i| results[i] = Some(Err(e.clone())));
-        }
+        Ok(response) if response.results.len() == asked => Ok(response),
+        Ok(response) => Err(Error::internal(format!("{} results for {asked} rows", response.results.len()))),
         Err(e) if e.is_retryable() => return *refused = Some(e),
-        Err(e) => return rows.iter().for_each(|&i| results[i] = Some(Err(e.clone()))),
+        Err(e) => Err(e),
     };
-    for (&i, result) in rows.iter().zip(response.results) {
-        match committed(result) {
+    let mut response = match response {
+        Ok(response) => response,
+        Err(e) => return piece.rows.iter().for_each(|(_, row)| results[*row] = Some(Err(e.clone()))),
+    };
+    for (at, row) in &piece.rows {
+        match committed(std::mem::take(&mut response.results[*at])) {
             Err(e) if e.is_retryable() => *refused = Some(e),
-            known => results[i] = Some(known),
+            known => results[*row] = Some(known),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use common::catalog::{Catalog, Server, Tablet};
+use common::conditional::{CheckAndMutate, Predicate};
 use common::ids::{Epoch, ServerId, TableId, TabletId};
 use common::key::KeyRange;
 use common::row::{Cell, Mutation, ReadSpec, Row, RowMutation};
@@ -31,6 +32,10 @@ enum Fault {
     Exhausted,
     /// Writes, and then breaks the connection.
     Lost,
+    /// Writes, then breaks the connection, and the tablet is split in two that know of the write.
+    LostAndSplit,
+    /// Breaks the connection without having written, and the tablet is split in two.
+    DroppedAndSplit,
     /// Sends one row, and then fails.
     Broken,
     /// Never answers.
@@ -40,7 +45,11 @@ enum Fault {
 #[derive(Default)]
 struct State {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
-    seen: HashSet<Vec<u8>>,
+    /// Requests by tablet.
+    seen: HashSet<(u64, Vec<u8>)>,
+    /// Conditional writes.
+    decided: u64,
+    catalog: Option<watch::Sender<Catalog>>,
     faults: Vec<Fault>,
     writes: usize,
     ranges: BTreeMap<u64, KeyRange>,
@@ -49,6 +58,27 @@ struct State {
 #[derive(Clone, Default)]
 struct Fake {
     state: Arc<Mutex<State>>,
+}
+
+impl State {
+    /// Two tablets with new ids in place of one, which have what it had.
+    fn split(&mut self, tablet: u64, at: &str) {
+        let range = self.ranges.remove(&tablet).unwrap();
+        let parts = [KeyRange { end: Some(at.to_owned().into()), ..range.clone() }, KeyRange { start: at.to_owned().into(), ..range }];
+        let ids = [10 * tablet, 10 * tablet + 1];
+        for (id, range) in ids.into_iter().zip(parts) {
+            self.ranges.insert(id, range);
+            let known: Vec<_> = self.seen.iter().filter(|(of, _)| *of == tablet).map(|(_, request)| (id, request.clone())).collect();
+            self.seen.extend(known);
+        }
+        self.catalog.as_ref().unwrap().send_modify(|catalog| {
+            let was = catalog.tablets.iter().position(|t| t.id.0 == tablet).unwrap();
+            let part = |id: u64| Tablet { id: TabletId(id), range: self.ranges[&id].clone(), ..catalog.tablets[was].clone() };
+            let parts = ids.map(part);
+            catalog.tablets.splice(was..=was, parts);
+            catalog.version += 1;
+        });
+    }
 }
 
 impl Fake {
@@ -72,11 +102,17 @@ impl Tablets for Fake {
         }
         let mut state = self.state.lock().unwrap();
         let tablet = request.target.unwrap().tablet;
-        let first = state.seen.insert(request.request_id.to_vec());
+        let Some(range) = state.ranges.get(&tablet).cloned() else { return Err(Error::not_mine("no more").into()) };
+        if fault == Some(Fault::DroppedAndSplit) {
+            state.split(tablet, "c");
+            return Err(Status::unavailable("connection lost"));
+        }
+        let first = state.seen.insert((tablet, request.request_id.to_vec()));
         state.writes += 1;
-        let range = state.ranges[&tablet].clone();
         let write = |row: WireRowMutation| {
-            assert!(range.contains(&row.key), "a key of another tablet");
+            if first && !range.contains(&row.key) {
+                return RowResult::refused(&Error::not_mine("a key of another tablet"));
+            }
             let row = RowMutation::try_from(row).unwrap();
             let Mutation::Set { value, .. } = &row.mutations[0] else { panic!("no set") };
             if value.as_ref() == b"bad" {
@@ -88,7 +124,10 @@ impl Tablets for Fake {
             RowResult { seq: tablet, timestamp: 5, error: bytes::Bytes::new() }
         };
         let results = request.rows.into_iter().map(write).collect();
-        if fault == Some(Fault::Lost) {
+        if fault == Some(Fault::LostAndSplit) {
+            state.split(tablet, "c");
+        }
+        if matches!(fault, Some(Fault::Lost | Fault::LostAndSplit)) {
             return Err(Status::unavailable("connection lost"));
         }
         Ok(Response::new(WriteResponse { results }))
@@ -101,9 +140,13 @@ impl Tablets for Fake {
             return Err(Error::not_mine("moved").into());
         }
         let mut state = self.state.lock().unwrap();
-        state.seen.insert(request.request_id.to_vec());
-        let seq = Some(state.seen.len() as u64);
-        if fault == Some(Fault::Lost) {
+        let tablet = request.target.unwrap().tablet;
+        state.decided += u64::from(state.seen.insert((tablet, request.request_id.to_vec())));
+        let seq = Some(state.decided);
+        if fault == Some(Fault::LostAndSplit) {
+            state.split(tablet, "c");
+        }
+        if matches!(fault, Some(Fault::Lost | Fault::LostAndSplit)) {
             return Err(Status::unavailable("connection lost"));
         }
         Ok(Response::new(ConditionalResponse { matched: true, seq, timestamp: 5, row: None }))
@@ -156,7 +199,7 @@ impl Tablets for Fake {
         let request = request.into_inner();
         let mut state = self.state.lock().unwrap();
         let call = format!("{} {} {}", request.target.unwrap().tablet, request.run, request.part);
-        assert!(state.seen.insert(call.into_bytes()), "a part number came twice");
+        assert!(state.seen.insert((0, call.into_bytes())), "a part number came twice");
         Ok(Response::new(Done {}))
     }
 
@@ -226,6 +269,7 @@ async fn setup_hedged(hedge_after: Option<Duration>) -> Setup {
         .add_service(MasterServer::new(Shower(watched)))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
+    fake.state.lock().unwrap().catalog = Some(catalog.clone());
     let cluster = Cluster::connect_hedged(&[address], SystemClock::shared(), hedge_after).await.unwrap();
     Setup { cluster, fake, catalog, table: Arc::new(table) }
 }
@@ -268,6 +312,28 @@ async fn a_write_whose_answer_was_lost_happens_once() {
     let results = setup.cluster.write(&setup.table, vec![set("a", "1")]).await.unwrap();
     assert!(results[0].is_ok(), "{results:?}");
     assert_eq!(setup.fake.state.lock().unwrap().rows[b"a".as_slice()], b"1");
+}
+
+#[tokio::test]
+async fn a_write_whose_tablet_was_split_before_its_answer_came_happens_once() {
+    for fault in [Fault::LostAndSplit, Fault::DroppedAndSplit] {
+        let setup = setup().await;
+        setup.fake.state.lock().unwrap().faults = vec![fault];
+        let results = setup.cluster.write(&setup.table, ["d", "a", "e", "b"].map(|k| set(k, "1")).into()).await.unwrap();
+        assert!(results.iter().all(Result::is_ok), "{fault:?}: {results:?}");
+        let state = setup.fake.state.lock().unwrap();
+        let rows: Vec<_> = state.rows.values().map(Vec::as_slice).collect();
+        assert_eq!(rows, [b"1"; 4], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_conditional_write_whose_tablet_was_split_before_its_answer_came_is_decided_once() {
+    let setup = setup().await;
+    setup.fake.state.lock().unwrap().faults = vec![Fault::LostAndSplit];
+    let check = CheckAndMutate { key: "d".into(), predicate: Predicate::All(vec![]), then: set("d", "1").mutations, otherwise: vec![] };
+    let answer = super::conditional::write(&setup.cluster, &setup.table, &Conditional::Check(check)).await.unwrap();
+    assert_eq!(answer.seq, Some(1), "its new tablet knows of it");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::sync::lock;
 use crate::tablet::{LogNeed, LogSource};
 use common::ids::Incarnation;
 use common::store::{DurableLocal, SharedStore};
-use common::{Error, Result};
+use common::{Error, ErrorKind, Result};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -139,6 +139,19 @@ impl DeadLogs {
         }
     }
 
+    /// Of a tablet that was closed with everything flushed only remembered requests count. A log that is gone, and what is
+    /// damaged, has none; one that does not answer now may have some.
+    async fn requests(&self, log: LogName, part: Part) -> Result<RecordStream> {
+        let reader = self.as_it_is(log).await?;
+        // A tablet that was closed has put them at its end: a large log is not read for them.
+        let newest = reader.newest(part).await;
+        match newest {
+            Ok(newest) if is_farewell(&newest) => Ok(futures::stream::iter(newest.into_iter().map(Ok)).boxed()),
+            Err(e) if e.kind == ErrorKind::Unavailable => Err(e),
+            _ => Ok(reader.records(part).filter(|found| std::future::ready(found.is_ok() || is_passing(found))).boxed()),
+        }
+    }
+
     fn out_of_reach(&self, log: LogName) -> Error {
         let place = match &self.files {
             Some((dir, _)) => format!("in '{}'", dir.display()),
@@ -178,12 +191,13 @@ impl DeadLogs {
         Ok(())
     }
 
-    /// The logs that some manifest needs. A tablet without records in a log may name it too: all manifests are asked.
+    /// The logs that some manifest needs. A tablet without records in a log may name it too: all manifests are asked. One that
+    /// was closed with everything flushed names its log for the requests that are remembered there, until it is open again.
     async fn named(&self) -> Result<HashSet<LogName>> {
         let mut named = HashSet::new();
         for tablet in ManifestStore::tablets(self.store()).await? {
             let newest = ManifestStore::newest(self.store().clone(), tablet).await?;
-            named.extend(newest.filter(|(_, m)| m.log_from != NO_SEGMENT).map(|(_, m)| m.log));
+            named.extend(newest.iter().flat_map(|(_, m)| m.logs()));
         }
         Ok(named)
     }
@@ -201,6 +215,11 @@ impl DeadLogs {
     }
 }
 
+/// Whether somebody may still be told what was not readable now.
+fn is_passing<T>(found: &Result<T>) -> bool {
+    found.as_ref().is_err_and(|e| e.kind == ErrorKind::Unavailable)
+}
+
 /// Whether these records end with those that closing a tablet leaves.
 fn is_farewell(records: &[(u64, LogRecord)]) -> bool {
     matches!(records, [.., (_, requests), (_, closed)]
@@ -212,15 +231,7 @@ impl LogSource for DeadLogs {
     async fn records(&self, need: LogNeed) -> Result<RecordStream> {
         let LogNeed { log, part, from, fence } = need;
         if from == NO_SEGMENT {
-            // Closed with everything flushed: only remembered requests count, and a log that is gone has none.
-            let Ok(reader) = self.as_it_is(log).await else { return Ok(futures::stream::empty().boxed()) };
-            // A tablet that was closed has put them at its end: a large log is not read for them.
-            if let Ok(newest) = reader.newest(part).await
-                && is_farewell(&newest)
-            {
-                return Ok(futures::stream::iter(newest.into_iter().map(Ok)).boxed());
-            }
-            return Ok(reader.records(part).filter(|found| std::future::ready(found.is_ok())).boxed());
+            return self.requests(log, part).await;
         }
         let reader = self.reader(log, part, fence).await?;
         let first = reader.oldest().unwrap_or(u64::MAX);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Kind of a manifest.
 pub const MANIFEST_MAGIC: Magic = *b"STLM";
 /// Format version of manifests.
-pub const MANIFEST_FORMAT: u16 = 3;
+pub const MANIFEST_FORMAT: u16 = 4;
 
 /// `log_from` of a tablet that ended cleanly, with everything flushed.
 pub const NO_SEGMENT: u64 = u64::MAX;
@@ -25,6 +25,17 @@ pub struct LogName {
     pub server: ServerId,
     /// Of which life.
     pub incarnation: Incarnation,
+}
+
+/// What one owner of a tablet has written into a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LogPart {
+    /// The log.
+    pub log: LogName,
+    /// The tablet.
+    pub tablet: TabletId,
+    /// The owner's epoch.
+    pub epoch: Epoch,
 }
 
 /// A live SSTable: all that a tablet must know of it before it reads it.
@@ -130,7 +141,7 @@ pub struct StagedRef {
 /// One version of a tablet's manifest.
 ///
 /// Invariants: `points` rise, `points < floor ≤ flushed`, `applied ≤ flushed`, `log_epoch ≤ epoch`; the seqs of all
-/// `sstables` lie at or below `flushed`. They may overlap, and the order of `sstables` says nothing.
+/// `sstables` lie at or below `flushed`; `log_epoch` is 0 until the tablet has had an owner. They may overlap, and the order of `sstables` says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Its table.
@@ -149,6 +160,9 @@ pub struct Manifest {
     pub log_epoch: Epoch,
     /// The first segment of that log that recovery needs; [`NO_SEGMENT`] after a clean end: none.
     pub log_from: u64,
+    /// Where else requests are remembered: by the tablets that this one was split from or merged of. Empty once an owner
+    /// has copied them to its own log.
+    pub requests_from: Vec<LogPart>,
     /// Every seq up to here is in SSTables.
     pub flushed: Seq,
     /// Every seq from here on can be read.
@@ -188,6 +202,23 @@ impl Manifest {
         let manifest: Self = envelope::decode(MANIFEST_MAGIC, MANIFEST_FORMAT, bytes)?;
         manifest.check()?;
         Ok(manifest)
+    }
+
+    /// Whether it has been open. If not, no log has anything of it.
+    #[must_use]
+    pub fn had_owner(&self) -> bool {
+        self.log_epoch > Epoch(0)
+    }
+
+    /// All places where requests of this tablet are remembered.
+    pub(crate) fn remembering(&self) -> Vec<LogPart> {
+        let own = LogPart { log: self.log, tablet: self.tablet, epoch: self.log_epoch };
+        self.requests_from.iter().copied().chain(self.had_owner().then_some(own)).collect()
+    }
+
+    /// The logs that must stay for it: that of what is not flushed, and those of requests.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = LogName> {
+        self.requests_from.iter().map(|part| part.log).chain([self.log])
     }
 
     fn check(&self) -> Result<()> {

@@ -8,7 +8,7 @@ mod rows;
 mod slice;
 
 pub use common::objects::SstableName;
-pub use manifest::{LogName, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, NO_SEGMENT, SstableRef, StagedRef};
+pub use manifest::{LogName, LogPart, MANIFEST_FORMAT, MANIFEST_MAGIC, Manifest, NO_SEGMENT, SstableRef, StagedRef};
 pub use record::{LogBody, LogRecord, Outcome, RECORD_FORMAT, RECORD_MAGIC, Remembered};
 pub use row::{CellKind, Delete, StoredCell, StoredRow};
 pub(crate) use row::{combine, integer, integer_bytes, joined};

@@ -131,6 +131,9 @@ pub enum Outcome {
     Checked(bool),
     /// A read-modify-write: the new cells.
     Modified(Vec<StoredCell>),
+    /// A write whose rows were decided apart, by tablets that have been merged since: each refused as not its own what the
+    /// others may have taken.
+    Joined(Vec<Remembered>),
 }
 
 impl LogRecord {

@@ -71,7 +71,7 @@ impl Procedures {
         for part in parts {
             let found = self.pinned(&Referrer::Tablet(part.tablet), &Source::Tablet(parent)).await?;
             check_parts(&found, parts)?;
-            self.begin(child(&found, part)).await?;
+            self.begin(Manifest { requests_from: found.remembering(), ..child(&found, part) }).await?;
         }
         Ok(())
     }
@@ -126,7 +126,8 @@ impl Procedures {
     }
 }
 
-/// The first manifest of a tablet made of a part of another. Nobody has owned it: its epoch is 0.
+/// The first manifest of a tablet made of a part of another. Nobody has owned it: its epoch is 0. Requests to the other one
+/// are none to it.
 fn child(of: &Manifest, new: &NewTablet) -> Manifest {
     Manifest {
         table: new.table,
@@ -135,6 +136,7 @@ fn child(of: &Manifest, new: &NewTablet) -> Manifest {
         epoch: Epoch(0),
         log_epoch: Epoch(0),
         log_from: NO_SEGMENT,
+        requests_from: Vec::new(),
         staged: Vec::new(),
         next_sstable: 1,
         sstables: of.sstables.iter().filter_map(|s| s.within(&new.range)).collect(),
@@ -176,6 +178,7 @@ fn joined(left: &Manifest, right: &Manifest, into: &NewTablet) -> Result<Manifes
         highest_timestamp: left.highest_timestamp.max(right.highest_timestamp),
         schema_version: left.schema_version.max(right.schema_version),
         sstables: join_references(left, right)?,
+        requests_from: [left.remembering(), right.remembering()].concat(),
         ..child(left, into)
     })
 }

@@ -18,7 +18,7 @@ use super::snapshots::Snapshots;
 use super::sst::{Sst, reference};
 use super::visible::Visible;
 use crate::compaction::{self, Names, Points, Target};
-use crate::format::{LogBody, LogName, LogRecord, Manifest, Rows, SstableName, SstableRef};
+use crate::format::{LogBody, LogName, LogPart, LogRecord, Manifest, NO_SEGMENT, Rows, SstableName, SstableRef};
 use crate::log::{EncodedRecords, Part, RecordStream};
 use crate::manifest::ManifestStore;
 use crate::memtable::Memtable;
@@ -66,8 +66,13 @@ pub(crate) async fn open(shared: Arc<Shared>, logs: &dyn LogSource, open: Tablet
     fail::fail_point!("recovery-taken", |_| Err(Error::unavailable("failpoint: recovery-taken")));
     let taken = manifest.current().clone();
     let need = LogNeed { log: taken.log, part: (open.tablet, taken.log_epoch), from: taken.log_from, fence: open.log_fence };
-    let records = if is_new(&taken) { stream::empty().boxed() } else { logs.records(need).await? };
-    let replayed = Replayed::read(&taken, records, shared.config.clock.as_ref()).await?;
+    let records = if is_new(&taken) || !taken.had_owner() { stream::empty().boxed() } else { logs.records(need).await? };
+    let mut inherited = Vec::new();
+    for part in &taken.requests_from {
+        let LogPart { log, tablet, epoch } = *part;
+        inherited.push(logs.records(LogNeed { log, part: (tablet, epoch), from: NO_SEGMENT, fence: None }).await?);
+    }
+    let replayed = Replayed::read(&taken, records, inherited, shared.config.clock.as_ref()).await?;
     fail::fail_point!("recovery-replayed", |_| Err(Error::unavailable("failpoint: recovery-replayed")));
     settle_in(&shared, &open, manifest, replayed).await
 }
@@ -83,6 +88,7 @@ fn first_manifest(shared: &Shared, open: &TabletOpen) -> Manifest {
         log: own,
         log_epoch: open.epoch,
         log_from: shared.log.newest(),
+        requests_from: Vec::new(),
         flushed: Seq::ZERO,
         floor: Seq::ZERO,
         points: Vec::new(),
@@ -129,6 +135,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
     next.log_from = shared.log.newest();
     next.log = shared.log.name();
     next.log_epoch = open.epoch;
+    next.requests_from = Vec::new();
     next.flushed = visible;
     next.highest_timestamp = highest;
     next.schema_version = open.table.schema_version;

@@ -1,9 +1,8 @@
 //! What a log's records make of a manifest: the same as if they had never been in a memtable that was lost.
 
-use super::delete_range::remembered;
-use super::requests::{Requests, conditional, is_recent};
+use super::requests::{Requests, is_recent, joined, of_record};
 use super::staging::{Staged, weight};
-use crate::format::{LogBody, LogRecord, Manifest, Outcome, Remembered, Shapes, SstableRef};
+use crate::format::{LogBody, LogRecord, Manifest, Remembered, Shapes, SstableRef};
 use crate::log::RecordStream;
 use crate::memtable::{Batch, Memtable};
 use crate::sstable::RangeDelete;
@@ -11,7 +10,6 @@ use common::Result;
 use common::ids::Seq;
 use common::time::{Clock, Micros};
 use futures::TryStreamExt;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A tablet's state in memory after replay.
@@ -32,17 +30,27 @@ pub(super) struct Replayed {
 }
 
 impl Replayed {
-    /// Replays a tablet's records, given with their segments, over its manifest.
+    /// Replays a tablet's records, given with their segments, over its manifest; of the tablets that it was made of, what
+    /// they have `inherited` to it counts for requests only.
     ///
     /// # Errors
-    /// What the stream gives.
-    pub(super) async fn read(manifest: &Manifest, mut records: RecordStream, clock: &dyn Clock) -> Result<Self> {
+    /// What the streams give.
+    pub(super) async fn read(
+        manifest: &Manifest,
+        mut records: RecordStream,
+        inherited: Vec<RecordStream>,
+        clock: &dyn Clock,
+    ) -> Result<Self> {
         let mut this = Self::of(manifest);
         while let Some((segment, record)) = records.try_next().await? {
             this.record(manifest, segment, record);
         }
-        let mut known = HashSet::new();
-        this.remembered.retain(|r| is_recent(r.timestamp, clock.now()) && known.insert(r.request));
+        let mut known = vec![std::mem::take(&mut this.remembered)];
+        for records in inherited {
+            known.push(requests(records).await?);
+        }
+        known.iter_mut().for_each(|of_one| of_one.retain(|r| is_recent(r.timestamp, clock.now())));
+        this.remembered = joined(known);
         // Restored ids are remembered for a whole minute more: longer never hurts.
         this.remembered.iter().for_each(|r| this.requests.restore(r, clock.monotonic()));
         Ok(this)
@@ -70,14 +78,10 @@ impl Replayed {
 
     fn record(&mut self, manifest: &Manifest, segment: u64, record: LogRecord) {
         let above = record.last > manifest.flushed;
+        self.remembered.extend(of_record(&record));
         match record.body {
-            LogBody::Write { request, timestamp, refused, mut rows } => {
+            LogBody::Write { timestamp, mut rows, .. } => {
                 self.highest = self.highest.max(timestamp);
-                if let Some(request) = request {
-                    let total = (rows.len() + refused.len()) as u32;
-                    let outcome = Outcome::Written;
-                    self.remembered.push(Remembered { request, first: record.first, rows: total, timestamp, refused, outcome });
-                }
                 // A batch enters a memtable whole: it is flushed whole or not at all.
                 if above {
                     rows.share(&self.shapes);
@@ -85,31 +89,22 @@ impl Replayed {
                     self.visible = record.last;
                 }
             }
-            LogBody::Conditional { request, timestamp, matched, row } => {
+            LogBody::Conditional { timestamp, row, .. } => {
                 self.highest = self.highest.max(timestamp);
-                if let Some(request) = request {
-                    self.remembered.push(conditional(request, record.last, timestamp, matched, row.as_ref()));
-                }
                 if let Some(row) = row.filter(|_| above) {
                     self.memtable.insert(Batch::at(record.last, &[row]), segment);
                     self.visible = record.last;
                 }
             }
-            LogBody::DeleteRange { request, timestamp, range } => {
+            LogBody::DeleteRange { timestamp, range, .. } => {
                 self.highest = self.highest.max(timestamp);
-                if let Some(request) = request {
-                    self.remembered.push(remembered(request, record.last, timestamp));
-                }
                 if above {
                     self.memtable.insert_range_delete(RangeDelete { range, seq: record.last }, segment);
                     self.visible = record.last;
                 }
             }
-            LogBody::Ingest { request, timestamp, sstables } => {
+            LogBody::Ingest { timestamp, sstables, .. } => {
                 self.highest = self.highest.max(timestamp);
-                if let Some(request) = request {
-                    self.remembered.push(remembered(request, record.last, timestamp));
-                }
                 if above {
                     self.ingested.extend(sstables.into_iter().map(|s| s.numbered(record.last)));
                     self.visible = record.last;
@@ -138,4 +133,16 @@ impl Replayed {
             LogBody::ClosedTablet => {}
         }
     }
+}
+
+/// The requests that records answer.
+async fn requests(mut records: RecordStream) -> Result<Vec<Remembered>> {
+    let mut all = Vec::new();
+    while let Some((_, record)) = records.try_next().await? {
+        all.extend(of_record(&record));
+        if let LogBody::Requests(remembered) = record.body {
+            all.extend(remembered);
+        }
+    }
+    Ok(all)
 }

@@ -1,13 +1,13 @@
 //! Which requests were answered, and how: a repetition gets the first answer.
 
 use super::RequestId;
-use crate::format::{Outcome, Remembered, StoredRow};
+use crate::format::{LogBody, LogRecord, Outcome, Remembered, StoredRow};
 use common::envelope::AsJson;
 use common::ids::Seq;
 use common::row::Committed;
 use common::time::Micros;
-use common::{Error, Result};
-use std::collections::{HashMap, VecDeque};
+use common::{Error, ErrorKind, Result};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -89,8 +89,71 @@ pub(super) fn mistaken() -> Error {
     Error::invalid("the request id was given to a request of another kind: choose a new one for each request")
 }
 
+/// What a log record says of the request that it answers; `None` if it answers none.
+pub(super) fn of_record(record: &LogRecord) -> Option<Remembered> {
+    let of_range = |request: Option<RequestId>, timestamp| request.map(|id| super::delete_range::remembered(id, record.last, timestamp));
+    match &record.body {
+        LogBody::Write { request, timestamp, refused, rows } => {
+            let total = (rows.len() + refused.len()) as u32;
+            let (timestamp, refused, outcome) = (*timestamp, refused.clone(), Outcome::Written);
+            request.map(|request| Remembered { request, first: record.first, rows: total, timestamp, refused, outcome })
+        }
+        LogBody::Conditional { request, timestamp, matched, row } => {
+            request.map(|request| conditional(request, record.last, *timestamp, *matched, row.as_ref()))
+        }
+        LogBody::DeleteRange { request, timestamp, .. } | LogBody::Ingest { request, timestamp, .. } => of_range(*request, *timestamp),
+        LogBody::Stage { .. }
+        | LogBody::Apply { .. }
+        | LogBody::DropStaged { .. }
+        | LogBody::ClosedTablet
+        | LogBody::Requests(_)
+        | LogBody::Restart => None,
+    }
+}
+
+/// What several tablets remember, as the one that they have become does: each request once.
+pub(super) fn joined(by_tablet: Vec<Vec<Remembered>>) -> Vec<Remembered> {
+    let (mut all, mut at): (Vec<Remembered>, HashMap<RequestId, usize>) = (Vec::new(), HashMap::new());
+    for remembered in by_tablet {
+        let mut own = HashSet::new();
+        // Of what one tablet says twice, the first counts: the rest are copies.
+        for r in remembered.into_iter().filter(|r| own.insert(r.request)) {
+            match at.get(&r.request) {
+                None => {
+                    at.insert(r.request, all.len());
+                    all.push(r);
+                }
+                Some(there) => join(&mut all[*there], r),
+            }
+        }
+    }
+    all
+}
+
+fn join(there: &mut Remembered, r: Remembered) {
+    if *there == r {
+        return;
+    }
+    let parts = |r: &Remembered| match &r.outcome {
+        Outcome::Written => vec![r.clone()],
+        Outcome::Joined(parts) => parts.clone(),
+        // A request about one row, or about a range that one tablet had, is decided once.
+        Outcome::Checked(_) | Outcome::Modified(_) => Vec::new(),
+    };
+    let mut all = parts(there);
+    let new: Vec<_> = parts(&r).into_iter().filter(|part| !all.contains(part)).collect();
+    all.extend(new);
+    if !all.is_empty() {
+        *there = Remembered { timestamp: there.timestamp.max(r.timestamp), outcome: Outcome::Joined(all), ..there.clone() };
+    }
+}
+
 /// One result a row of a write, in order.
 pub(super) fn results(r: &Remembered) -> Result<Results> {
+    if let Outcome::Joined(parts) = &r.outcome {
+        let by_row = |a: Result<Results>, b: Result<Results>| Ok(a?.into_iter().zip(b?).map(|(a, b)| decided(a, b)).collect());
+        return parts.iter().map(results).reduce(by_row).unwrap_or_else(|| Err(mistaken()));
+    }
     if r.outcome != Outcome::Written {
         return Err(mistaken());
     }
@@ -105,6 +168,11 @@ pub(super) fn results(r: &Remembered) -> Result<Results> {
         Ok(committed)
     };
     Ok((0..r.rows).map(row).collect())
+}
+
+/// What two tablets say of one row: that of the one it belonged to.
+fn decided(a: Result<Committed>, b: Result<Committed>) -> Result<Committed> {
+    if a.as_ref().is_err_and(|e| e.kind == ErrorKind::NotMine) { b } else { a }
 }
 
 /// Whether a request with this timestamp is still worth remembering.
@@ -132,5 +200,25 @@ mod tests {
         let r = Remembered { request: [0; 16], first: Seq(7), rows: 3, timestamp: Micros(1), refused, outcome: Outcome::Written };
         let seqs: Vec<_> = results(&r).unwrap().into_iter().map(|r| r.map(|c| c.seq.0).ok()).collect();
         assert_eq!(seqs, [Some(7), None, Some(8)]);
+    }
+
+    /// What a tablet remembers of a write of two rows, of which the one at `mine` was its own.
+    fn half(seq: u64, mine: u32) -> Remembered {
+        let refused = vec![(1 - mine, AsJson(Error::not_mine("elsewhere")))];
+        Remembered { request: [7; 16], first: Seq(seq), rows: 2, timestamp: Micros(1), refused, outcome: Outcome::Written }
+    }
+
+    fn seqs(r: &Remembered) -> Vec<Option<u64>> {
+        results(r).unwrap().into_iter().map(|r| r.map(|c| c.seq.0).ok()).collect()
+    }
+
+    #[test]
+    fn halves_of_a_write_are_one_answer_after_a_merge() {
+        let all = joined(vec![vec![half(5, 0)], vec![half(9, 1)]]);
+        assert_eq!((all.len(), seqs(&all[0])), (1, vec![Some(5), Some(9)]));
+        let again = joined(vec![all.clone(), vec![half(9, 1)]]);
+        assert_eq!(seqs(&again[0]), [Some(5), Some(9)]);
+        assert_eq!(joined(vec![all.clone(), all.clone()]), all, "the same is remembered once");
+        assert_eq!(joined(vec![vec![half(5, 0), half(6, 0)]]), [half(5, 0)], "a copy is no other half");
     }
 }

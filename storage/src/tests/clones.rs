@@ -1,14 +1,15 @@
 //! Snapshots, clones, splits and merges share SSTables: every tablet stays what its model is, and nothing shared is lost.
 
-use super::harness::{World, bytes, delete_row, ingest, set, table, values, without_cache_at_times, write};
+use super::harness::{World, bytes, delete_row, ingest, opening_of, set, table, values, without_cache_at_times, write};
 use crate::procedures::{NewTablet, NothingPinned, ObjectPins, Procedures, Referrer, Source};
 use crate::{Engine, Tablet, TabletOpen};
 use common::ErrorKind;
 use common::ids::{Epoch, Seq, TableId, TabletId};
 use common::key::KeyRange;
+use common::row::Committed;
 use common::schema::TableKind;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 type Model = BTreeMap<String, String>;
@@ -17,6 +18,10 @@ type Model = BTreeMap<String, String>;
 enum Op {
     /// Tablet, key, whether to delete it.
     Write(usize, u8, bool),
+    /// A new request of two rows, sent to nobody yet.
+    Request(u8, u8),
+    /// Which request, and to which tablet; again and again, as after lost answers.
+    Send(usize, usize),
     /// Tablet, first key, how many.
     Ingest(usize, u8, u8),
     Flush(usize),
@@ -38,6 +43,8 @@ fn op() -> impl Strategy<Value = Op> {
     let (t, k) = (0usize..64, 0u8..16);
     prop_oneof![
         12 => (t.clone(), k.clone(), prop::bool::weighted(0.2)).prop_map(|(t, k, d)| Op::Write(t, k, d)),
+        3 => (k.clone(), k.clone()).prop_map(|(a, b)| Op::Request(a, b)),
+        8 => (0usize..64, t.clone()).prop_map(|(n, t)| Op::Send(n, t)),
         4 => (t.clone(), k.clone(), 1u8..8).prop_map(|(t, k, n)| Op::Ingest(t, k, n)),
         4 => t.clone().prop_map(Op::Flush),
         4 => t.clone().prop_map(Op::Compact),
@@ -74,8 +81,22 @@ struct Snapshot {
     model: Model,
 }
 
+/// Rows of a request that may have been sent before.
+type Pending = Vec<(String, String)>;
+
+/// What a tablet, or one that it comes from, has decided of its rows.
+#[derive(Clone, Default)]
+struct Book {
+    /// By request and position.
+    decided: BTreeMap<(usize, usize), Committed>,
+    /// Requests that were decided about, if only for rows of others.
+    seen: BTreeSet<usize>,
+}
+
 struct Cluster {
     world: World,
+    requests: Vec<Pending>,
+    books: BTreeMap<TabletId, Book>,
     engine: Arc<Engine>,
     tablets: BTreeMap<TabletId, Open>,
     snapshots: BTreeMap<String, Snapshot>,
@@ -89,7 +110,7 @@ impl Cluster {
         world.tune = without_cache_at_times;
         let engine = world.engine().await;
         let (tablets, snapshots) = (BTreeMap::new(), BTreeMap::new());
-        let mut this = Self { world, engine, tablets, snapshots, ended: Vec::new(), next: 1 };
+        let mut this = Self { world, requests: Vec::new(), books: BTreeMap::new(), engine, tablets, snapshots, ended: Vec::new(), next: 1 };
         let first = TabletId(this.number());
         this.open(first, KeyRange::ALL, Model::new()).await;
         this
@@ -143,11 +164,14 @@ impl Cluster {
                 t
             }
             Op::Merge(t) | Op::Drop(t) | Op::Scrub(t) | Op::Check(t) => t,
-            Op::DropSnapshot(_) | Op::CloneSnapshot(_) | Op::Restart => 0,
+            Op::Send(_, t) => t,
+            Op::Request(..) | Op::DropSnapshot(_) | Op::CloneSnapshot(_) | Op::Restart => 0,
         };
         let Some(id) = self.pick(of) else { return };
         match op {
             Op::Write(_, k, delete) => self.write(id, &key(k), delete).await,
+            Op::Request(a, b) => self.request(a, b),
+            Op::Send(n, _) => self.send(n, id).await,
             Op::Ingest(_, k, n) => self.ingest(id, k..k + n).await,
             Op::Flush(_) => self.tablets[&id].tablet.flush().await.unwrap(),
             Op::Compact(_) => self.tablets[&id].tablet.compact().await.unwrap(),
@@ -198,6 +222,51 @@ impl Cluster {
         }
     }
 
+    fn request(&mut self, a: u8, b: u8) {
+        let value = self.number().to_string();
+        self.requests.push([a, b].iter().map(|k| (key(*k), format!("{value}.{k}"))).collect());
+    }
+
+    /// Sends all rows of a request to one tablet. It decides those of its range once, and knows what became of them since.
+    async fn send(&mut self, n: usize, id: TabletId) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let n = n % self.requests.len();
+        let (pending, open, book) = (&self.requests[n], self.tablets.get_mut(&id).unwrap(), self.books.entry(id).or_default());
+        let rows = pending.iter().map(|(key, value)| set(key, value)).collect();
+        let results = open.tablet.write(rows, Some([n as u8; 16])).await.unwrap();
+        let (mut any, seen) = (false, book.seen.contains(&n));
+        for (i, ((key, value), result)) in pending.iter().zip(results).enumerate() {
+            let own = open.range.contains(key.as_bytes());
+            match (result, book.decided.get(&(n, i))) {
+                (result, _) if !own => assert!(seen || result.unwrap_err().kind == ErrorKind::NotMine, "{key} is not of tablet {id}"),
+                (Ok(committed), Some(before)) => assert_eq!(committed, *before, "{key} was decided twice"),
+                (Ok(committed), None) => {
+                    any = true;
+                    open.model.insert(key.clone(), value.clone());
+                    book.decided.insert((n, i), committed);
+                }
+                // Rows that a tablet did not have when it decided about others are surely not written.
+                (Err(e), before) => assert!(e.kind == ErrorKind::NotMine && seen && before.is_none(), "{key}: {e}"),
+            }
+        }
+        if any {
+            book.seen.insert(n);
+        }
+    }
+
+    /// What the owner of a range has of the books of those that it comes from.
+    fn inherit(&mut self, from: &[TabletId], new: &NewTablet) {
+        let mut own = Book::default();
+        for book in from.iter().filter_map(|id| self.books.get(id)) {
+            own.seen.extend(&book.seen);
+            let inside = |(n, i): &(usize, usize)| new.range.contains(self.requests[*n][*i].0.as_bytes());
+            own.decided.extend(book.decided.iter().filter(|(row, _)| inside(row)).map(|(row, c)| (*row, c.clone())));
+        }
+        self.books.insert(new.tablet, own);
+    }
+
     async fn ingest(&mut self, id: TabletId, keys: std::ops::Range<u8>) {
         let value = self.number().to_string();
         let open = self.tablets.get_mut(&id).unwrap();
@@ -236,6 +305,7 @@ impl Cluster {
         self.procedures().split_tablet(id, epoch, &[low.clone(), high.clone()]).await.unwrap();
         self.end(id).await;
         for part in [low, high] {
+            self.inherit(&[id], &part);
             self.open(part.tablet, part.range.clone(), within(&model, &part.range)).await;
         }
     }
@@ -251,6 +321,7 @@ impl Cluster {
             Ok(()) => {
                 self.end(id).await;
                 self.end(next).await;
+                self.inherit(&[id, next], &into);
                 let model = left.model.into_iter().chain(right.model).collect();
                 self.open(into.tablet, into.range, model).await;
             }
@@ -399,4 +470,36 @@ async fn without_pins_nothing_can_be_shared() {
     for name in ["", "..", "a/b", "a b"] {
         assert_eq!(procedures.take_snapshot(name, TabletId(9)).await.unwrap_err().kind, ErrorKind::InvalidArgument, "{name}");
     }
+}
+
+#[tokio::test]
+async fn requests_are_remembered_by_parts_of_parts_and_by_those_whose_first_owner_died() {
+    let mut world = World::new();
+    let (engine, t) = world.start().await;
+    let (a, z) = (|| vec![set("a", "1")], || vec![set("z", "2")]);
+    let first = t.write(a(), Some([1; 16])).await.unwrap();
+    let second = t.write(z(), Some([2; 16])).await.unwrap();
+    engine.close_tablet(TabletId(9)).await.unwrap();
+    let part = |id, a: &'static str, b: Option<&'static str>| NewTablet {
+        tablet: TabletId(id),
+        table: TableId(5),
+        range: KeyRange::new(a, b.map(bytes)),
+    };
+    let procedures = engine.procedures();
+    procedures.split_tablet(TabletId(9), Epoch(7), &[part(20, "", Some("m")), part(21, "m", None)]).await.unwrap();
+    procedures.end_tablet(TabletId(9), Epoch(8)).await.unwrap();
+    // Merged and split again before anybody had them open.
+    procedures.merge_tablets([(TabletId(20), Epoch(9)), (TabletId(21), Epoch(9))], &part(22, "", None)).await.unwrap();
+    procedures.split_tablet(TabletId(22), Epoch(9), &[part(23, "", Some("m")), part(24, "m", None)]).await.unwrap();
+    // The server dies, and so does the log that remembers, but for those who need it.
+    let engine = world.engine().await;
+    let other = engine.open_tablet(TabletOpen { tablet: TabletId(30), ..world.opening() }).await.unwrap();
+    write(&other, set("x", "1")).await;
+    engine.sweep_for_tests().await;
+    let low = TabletOpen { range: part(23, "", Some("m")).range, epoch: Epoch(10), ..opening_of(&world, 23) };
+    let high = TabletOpen { range: part(24, "m", None).range, epoch: Epoch(10), ..opening_of(&world, 24) };
+    let (low, high) = (engine.open_tablet(low).await.unwrap(), engine.open_tablet(high).await.unwrap());
+    assert_eq!(low.write(a(), Some([1; 16])).await.unwrap(), first);
+    assert_eq!(high.write(z(), Some([2; 16])).await.unwrap(), second);
+    assert_eq!((values(&low, Seq::MAX).await, values(&high, Seq::MAX).await), (vec!["a=1".into()], vec!["z=2".into()]));
 }

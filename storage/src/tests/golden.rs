@@ -2,8 +2,8 @@
 //! version number, a reader for both, and a further golden file.
 
 use crate::format::{
-    CellKind, LogBody, LogName, LogRecord, Manifest, Outcome, Remembered, Rows, Slice, SliceKey, SstableName, SstableRef, StagedRef,
-    StoredRow,
+    CellKind, LogBody, LogName, LogPart, LogRecord, Manifest, Outcome, Remembered, Rows, Slice, SliceKey, SstableName, SstableRef,
+    StagedRef, StoredRow,
 };
 use crate::raw::{RawCell, RawDelete, RawRow};
 use crate::sstable::{BlockCache, Kind, Layout, Reader, ReaderContext, Writer};
@@ -78,6 +78,7 @@ fn records() -> Vec<LogRecord> {
     let remembered =
         Remembered { request: [1; 16], first: Seq(11), rows: 2, timestamp, refused: refused.clone(), outcome: Outcome::Written };
     let modified = Remembered { outcome: Outcome::Modified(row().cells), refused: Vec::new(), rows: 1, ..remembered.clone() };
+    let joined = Remembered { outcome: Outcome::Joined(vec![remembered.clone()]), refused: Vec::new(), ..remembered.clone() };
     let conditional = |matched, row| LogBody::Conditional { request: Some([2; 16]), timestamp, matched, row };
     vec![
         record(11, 11, LogBody::Write { request: Some([1; 16]), timestamp, refused, rows: Rows::of(&[row()], timestamp) }),
@@ -86,7 +87,7 @@ fn records() -> Vec<LogRecord> {
         record(0, 0, LogBody::DropStaged { run: RunId(6) }),
         record(0, 0, LogBody::ClosedTablet),
         record(0, 0, LogBody::Restart),
-        record(0, 0, LogBody::Requests(vec![remembered, modified])),
+        record(0, 0, LogBody::Requests(vec![remembered, modified, joined])),
         record(13, 13, conditional(None, Some(row()))),
         record(0, 0, conditional(Some(true), None)),
         record(14, 14, LogBody::Ingest { request: Some([3; 16]), timestamp, sstables: vec![ingested()] }),
@@ -139,6 +140,7 @@ fn manifest_bytes_are_as_released() {
         log: LOG,
         log_epoch: Epoch(3),
         log_from: 2,
+        requests_from: vec![LogPart { log: LOG, tablet: TabletId(8), epoch: Epoch(2) }],
         flushed: Seq(10),
         floor: Seq(3),
         points: vec![Seq(1)],
@@ -151,16 +153,16 @@ fn manifest_bytes_are_as_released() {
         sstables: vec![sstable, ingested()],
     };
     let bytes = manifest.encode().unwrap();
-    golden("manifest-v3", &bytes);
+    golden("manifest-v4", &bytes);
     assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
 }
 
 #[test]
 fn a_manifest_of_another_version_is_refused_by_its_number() {
-    for version in ['1', '2'] {
+    for version in ['1', '2', '3'] {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/manifest-v{version}"));
         let e = Manifest::decode(&std::fs::read(path).unwrap()).unwrap_err();
-        assert!(e.message.contains(version) && e.message.contains('3'), "{e}");
+        assert!(e.message.contains(version) && e.message.contains('4'), "{e}");
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 const LOG: &[u8] = include_bytes!("../../testdata/log-segment-v2");
 const SSTABLE: &[u8] = include_bytes!("../../testdata/sstable-v3");
-const MANIFEST: &[u8] = include_bytes!("../../testdata/manifest-v3");
+const MANIFEST: &[u8] = include_bytes!("../../testdata/manifest-v4");
 
 /// Bytes set, cut out and put in, each at a place of a file.
 fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8, u8)>> {
