@@ -11,8 +11,8 @@
 //! Old versions are deleted strictly upward and never the newest [`KEEP`]. After creating *n* a writer
 //! reads *n* − 1: if that is missing, *n* was a deleted number and the put counts as lost.
 
-use crate::store::{SharedStore, failed, get_opt};
-use crate::{Error, ErrorKind, Result, envelope};
+use crate::store::{Persistence, SharedStore, failed, get_opt};
+use crate::{Error, Result, envelope};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -22,11 +22,14 @@ use std::time::Duration;
 
 /// Newest versions that are never deleted.
 pub const KEEP: u64 = 16;
-/// How often a put of unknown outcome is repeated before the caller is told so.
+/// How often a put of unknown outcome is made before the caller is told so: those without answer take half a minute.
 const ATTEMPTS: u32 = 5;
-/// One attempt: less than a lease, so that a put that hangs is repeated while its result still counts.
+/// A put without answer is joined by another one after this long: less than a lease, so that what hangs is made again while
+/// its result still counts. Who is late has lost to whoever took the number, or has not: leases play no part in that.
 const ATTEMPT: Duration = Duration::from_secs(1);
-/// An attempt with more bytes may take longer, by what they take on a slow line.
+/// After a put that has failed at once; those after it wait ever longer.
+const PAUSE: Duration = Duration::from_millis(100);
+/// With more bytes later, by what they take on a slow line.
 const SLOWEST_BYTES_PER_SECOND: u64 = 8 << 20;
 const MAGIC: envelope::Magic = *b"STRG";
 const FORMAT: u16 = 1;
@@ -60,13 +63,15 @@ struct Stored {
 pub struct Register {
     store: SharedStore,
     prefix: Path,
+    /// See [`ATTEMPT`].
+    attempt: Duration,
 }
 
 impl Register {
     /// The register under `prefix`.
     #[must_use]
     pub fn new(store: SharedStore, prefix: Path) -> Self {
-        Self { store, prefix }
+        Self { store, prefix, attempt: ATTEMPT }
     }
 
     /// The object of version `number`.
@@ -117,33 +122,25 @@ impl Register {
     pub async fn put(&self, number: u64, epoch: u64, content: &[u8]) -> Result<bool> {
         let nonce = rand::random::<u128>();
         let bytes = Bytes::from(envelope::encode(MAGIC, FORMAT, &Stored { epoch, nonce, content: content.to_vec() })?);
-        let mut last = None;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
-            }
-            match self.put_once(number, nonce, bytes.clone()).await {
-                Ok(Outcome::Won) => return self.follows_its_predecessor(number).await,
-                Ok(Outcome::Lost) => return Ok(false),
-                Err(e) if e.kind == ErrorKind::Unavailable => last = Some(e),
-                Err(e) => return Err(e),
-            }
+        let patience = self.attempt + Duration::from_millis(bytes.len() as u64 * 1000 / SLOWEST_BYTES_PER_SECOND);
+        let what = || format!("create object '{}'", self.path(number));
+        let put =
+            Persistence { patience, pause: PAUSE, attempts: ATTEMPTS }.run(what, || self.put_once(number, nonce, bytes.clone())).await?;
+        match put {
+            Outcome::Won => self.follows_its_predecessor(number).await,
+            Outcome::Lost => Ok(false),
         }
-        Err(last.unwrap_or_else(|| Error::internal("register: no attempt was made")))
     }
 
     /// # Errors
     /// `Unavailable`: the outcome is unknown; `Corrupt` if what is there instead does not decode.
     async fn put_once(&self, number: u64, nonce: u128, bytes: Bytes) -> Result<Outcome> {
         let path = self.path(number);
-        let allowed = ATTEMPT + Duration::from_millis(bytes.len() as u64 * 1000 / SLOWEST_BYTES_PER_SECOND);
-        let unanswered = |_| Error::unavailable(format!("cannot create object '{path}': no answer within {} ms", allowed.as_millis()));
         let opts = PutOptions { mode: PutMode::Create, ..Default::default() };
-        let put = tokio::time::timeout(allowed, self.store.put_opts(&path, bytes.into(), opts)).await.map_err(unanswered)?;
-        match put {
+        match self.store.put_opts(&path, bytes.into(), opts).await {
             Ok(_) => Ok(Outcome::Won),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                match tokio::time::timeout(allowed, self.read_stored(number)).await.map_err(unanswered)?? {
+                match self.read_stored(number).await? {
                     Some(there) if there.nonce == nonce => Ok(Outcome::Won),
                     Some(_) => Ok(Outcome::Lost),
                     // S3 answers "conflict" to one of two puts at the same time, even if neither of them has won. A number
@@ -196,6 +193,7 @@ impl Register {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
     use crate::store::{DurableLocal, Faults, FaultyStore};
     use object_store::memory::InMemory;
     use std::sync::Arc;
@@ -230,6 +228,18 @@ mod tests {
                 Err(e) => assert_eq!(e.kind, ErrorKind::Unavailable, "seed {seed}: {e}"),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_takes_longer_than_an_attempt_each_time_is_written() {
+        let attempt = Duration::from_millis(5);
+        let slow = Faults { slow: 1.0, delay: 10 * attempt, ..Faults::default() };
+        let store = FaultyStore::new(Arc::new(InMemory::new()), slow, 1);
+        let r = Register { attempt, ..Register::new(store, Path::from("r")) };
+        assert!(r.put(1, 1, b"first").await.unwrap());
+        assert!(r.put(2, 1, b"second").await.unwrap());
+        assert!(!r.put(2, 1, b"late").await.unwrap());
+        assert_eq!(r.newest().await.unwrap().unwrap().content.as_ref(), b"second");
     }
 
     #[tokio::test]

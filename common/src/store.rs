@@ -4,10 +4,12 @@ mod cloud;
 mod durable_local;
 mod faulty;
 mod pace;
+mod persist;
 mod proof;
 
 pub use durable_local::DurableLocal;
 pub use faulty::{Faults, FaultyStore};
+pub use persist::Persistence;
 pub use proof::prove_create_if_absent;
 
 use crate::{Error, Result};

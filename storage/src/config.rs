@@ -145,7 +145,8 @@ pub struct ObjectLogSettings {
     pub object_bytes: usize,
     /// Puts in flight at most, 1 to 32. Too few (under the time a put takes ÷ `gather`) slow commits down.
     pub puts_in_flight: usize,
-    /// A put without answer is repeated after this long, and writes are refused until one is answered.
+    /// A put without answer is joined by another one after this long, then after twice as long, and so on; meanwhile writes are
+    /// refused.
     pub attempt: Duration,
     /// Bytes appended and not yet durable above which writes are refused.
     pub pending_bytes: usize,

@@ -65,11 +65,11 @@ impl Http {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
-    /// Sends NDJSON lines, to be answered within so many seconds; status, headers and body of the answer.
-    pub fn post_lines(&self, path: &str, lines: &str, seconds: u32) -> Result<(u16, HeaderMap, String), String> {
+    /// Sends a body of a type, to be answered within so many seconds; status, headers and body of the answer.
+    pub fn post_within(&self, path: &str, (kind, body): (&str, &str), seconds: u32) -> Result<(u16, HeaderMap, String), String> {
         self.runtime.block_on(async {
-            let request = self.client.post(format!("{}{path}", self.base)).header("content-type", "application/x-ndjson");
-            let response = request.header("stele-timeout", seconds).body(lines.to_owned()).send().await.map_err(|e| format!("{e:?}"))?;
+            let request = self.client.post(format!("{}{path}", self.base)).header("content-type", kind);
+            let response = request.header("stele-timeout", seconds).body(body.to_owned()).send().await.map_err(|e| format!("{e:?}"))?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             Ok((status, headers, response.text().await.map_err(|e| format!("{e:?}"))?))
         })

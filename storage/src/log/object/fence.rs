@@ -11,16 +11,18 @@ use super::format::{ObjectHeader, ObjectKind};
 use super::put::{Objects, Put};
 use crate::format::{LogName, names};
 use crate::log::reader::numbers;
-use common::store::{SharedStore, failed};
-use common::{Error, ErrorKind, Result};
+use common::store::{Persistence, SharedStore, failed};
+use common::{Error, Result};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A request of a fencer is given up after this long.
+/// A request of a fencer without answer is made again after this long, then after ever longer.
 const ATTEMPT: Duration = Duration::from_secs(1);
-/// How often requests that fail are repeated, and how often the log is listed anew.
+/// After a request that has failed at once: others wait for the fence.
+const PAUSE: Duration = Duration::from_millis(1);
+/// How often requests are made at most, and how often the log is listed.
 const ATTEMPTS: u32 = 5;
 /// A live writer may win number after number: after so many the fencer bars its way further up.
 const LOST_BEFORE_BARRING: u32 = 8;
@@ -116,13 +118,8 @@ impl Fencer {
     }
 
     async fn repeated<T, F: Future<Output = Result<T>>>(&self, request: impl Fn() -> F) -> Result<T> {
-        let mut attempt = 1;
-        loop {
-            match request().await {
-                Err(e) if e.kind == ErrorKind::Unavailable && attempt < ATTEMPTS => attempt += 1,
-                known => return known,
-            }
-        }
+        let what = || format!("fence log '{}'", names::log_prefix(self.objects.name));
+        Persistence { patience: ATTEMPT, pause: PAUSE, attempts: ATTEMPTS }.run(what, request).await
     }
 }
 

@@ -15,13 +15,13 @@ use super::{Durable, EncodedRecords, KEEP_YOUNGER, Log, LogReader};
 use crate::ObjectLogSettings;
 use crate::format::{LogName, names};
 use crate::metrics::Metrics;
-use common::store::{SharedStore, failed};
+use common::store::{Persistence, SharedStore, failed};
 use common::time::SharedClock;
 use common::{Error, Result};
 use format::encode_records;
 pub(super) use format::{ObjectHeader, ObjectKind};
 use object_store::ObjectStoreExt;
-use put::{Objects, Put};
+use put::{Objects, PAUSE, Put};
 use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,23 +86,17 @@ impl ObjectLog {
 const ATTEMPTS: u32 = 5;
 
 async fn begin(objects: &Objects, nonce: u128, bytes: bytes::Bytes) -> Result<()> {
-    let mut attempt = 1;
     let name = objects.name;
-    loop {
-        match objects.put_once(1, nonce, bytes.clone()).await {
-            Ok(Put::Won) => return Ok(()),
-            Ok(Put::Lost(by)) if by.kind == ObjectKind::Fence => {
-                return Err(Error::fenced(format!(
-                    "the log of server {} incarnation {} was fenced before it began",
-                    name.server, name.incarnation
-                )));
-            }
-            Ok(Put::Lost(_)) => {
-                let prefix = names::log_prefix(name);
-                return Err(Error::already_exists(format!("the log '{prefix}' exists: an incarnation is used once")));
-            }
-            Err(e) if e.kind == common::ErrorKind::Unavailable && attempt < ATTEMPTS => attempt += 1,
-            Err(e) => return Err(e),
+    let what = || format!("begin log '{}'", names::log_prefix(name));
+    let persistence = Persistence { patience: objects.attempt, pause: PAUSE, attempts: ATTEMPTS };
+    match persistence.run(what, || objects.put_once(1, nonce, bytes.clone())).await? {
+        Put::Won => Ok(()),
+        Put::Lost(by) if by.kind == ObjectKind::Fence => {
+            Err(Error::fenced(format!("the log of server {} incarnation {} was fenced before it began", name.server, name.incarnation)))
+        }
+        Put::Lost(_) => {
+            let prefix = names::log_prefix(name);
+            Err(Error::already_exists(format!("the log '{prefix}' exists: an incarnation is used once")))
         }
     }
 }

@@ -1,19 +1,20 @@
 //! Creating the next object of a log: won, lost to another, or still unknown.
 //!
-//! A put that timed out or failed may have taken effect. It is repeated under the same name and nonce; "exists already"
-//! is settled by reading who is there.
+//! A put that is slow or has failed may have taken effect. It is made again under the same name and nonce, beside those that
+//! are without answer; "exists already" is settled by reading who is there. A log is fenced by its next number, never by time:
+//! a put that is answered late was won or lost all the same.
 
 use super::format::{MAX_HEADER_BYTES, ObjectHeader};
 use crate::format::{LogName, names};
 use bytes::Bytes;
-use common::store::{SharedStore, failed};
+use common::store::{Persistence, SharedStore, failed};
 use common::{Error, ErrorKind, Result};
 use object_store::{GetOptions, GetRange, ObjectStore, PutMode, PutOptions};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// After a put that has failed at once; those after it wait ever longer.
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 /// So often in all an object is read that does not decode before its number counts as damaged.
 const DAMAGED_READS: u32 = 5;
@@ -31,7 +32,7 @@ pub(crate) enum Put {
 pub(crate) struct Objects {
     pub(crate) store: SharedStore,
     pub(crate) name: LogName,
-    /// A request is given up, and repeated, after this long.
+    /// A put without answer is made again after this long, then after ever longer.
     pub(crate) attempt: Duration,
 }
 
@@ -41,20 +42,19 @@ impl Objects {
     /// # Errors
     /// `Corrupt` if the number holds something that is no log object.
     pub(crate) async fn put_until_known(&self, number: u64, nonce: u128, bytes: Bytes) -> Result<Put> {
-        let (mut pause, mut damaged) = (FIRST_PAUSE, 0);
-        loop {
+        let damaged = AtomicU32::new(0);
+        let attempt = || async {
             let put = self.put_once(number, nonce, bytes.clone()).await;
+            let Err(e) = put else { return put };
             // What was read back may have been damaged on its way only.
-            damaged += u32::from(put.as_ref().is_err_and(|e| e.kind == ErrorKind::Corrupt));
-            match put {
-                Err(e) if e.kind == ErrorKind::Unavailable || damaged < DAMAGED_READS => {
-                    tracing::warn!(error = %e, number, "a log object is not put; it is tried again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                known => return known,
+            if e.kind == ErrorKind::Corrupt && damaged.fetch_add(1, Ordering::Relaxed) + 1 >= DAMAGED_READS {
+                return Err(e);
             }
-        }
+            tracing::warn!(error = %e, number, "a log object is not put; it is tried again");
+            Err(Error::unavailable(e.message))
+        };
+        let what = || format!("create object '{}'", names::log_object(self.name, number));
+        Persistence { patience: self.attempt, pause: PAUSE, attempts: u32::MAX }.run(what, attempt).await
     }
 
     /// One attempt.
@@ -65,7 +65,7 @@ impl Objects {
         fail::fail_point!("log-object-put", |_| Err(Error::unavailable("failpoint: log-object-put")));
         let path = names::log_object(self.name, number);
         let opts = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let put = self.timed("create", number, self.store.put_opts(&path, bytes.into(), opts)).await?;
+        let put = self.store.put_opts(&path, bytes.into(), opts).await;
         fail::fail_point!("log-object-put-done", |_| Err(Error::unavailable("failpoint: log-object-put-done")));
         match put {
             Ok(_) => Ok(Put::Won),
@@ -92,15 +92,8 @@ impl Objects {
                 Err(e) => Err(e),
             }
         };
-        let bytes = self.timed("read", number, get).await?.map_err(|e| failed("read", &path, &e))?;
+        let bytes = get.await.map_err(|e| failed("read", &path, &e))?;
         let decoded = bytes.map(|bytes| ObjectHeader::decode(&bytes, self.name, number)).transpose();
         decoded.map_err(|e| e.context(format!("log object '{path}' at offset 0")))
-    }
-
-    async fn timed<T>(&self, verb: &str, number: u64, request: impl Future<Output = T>) -> Result<T> {
-        tokio::time::timeout(self.attempt, request).await.map_err(|_| {
-            let path = names::log_object(self.name, number);
-            Error::unavailable(format!("cannot {verb} object '{path}': no answer within {} ms", self.attempt.as_millis()))
-        })
     }
 }

@@ -68,6 +68,21 @@ async fn what_comes_while_a_put_flies_goes_together() {
 }
 
 #[tokio::test]
+async fn a_store_that_takes_longer_than_an_attempt_each_time_is_written_and_fenced() {
+    let attempt = Duration::from_millis(5);
+    let slow = Faults { slow: 1.0, delay: 10 * attempt, ..Faults::default() };
+    let faulty = FaultyStore::new(Arc::new(InMemory::new()), slow, 1);
+    let store: SharedStore = faulty.clone();
+    let (log, _) = log(store.clone(), ObjectLogSettings { attempt, ..settings() }).await;
+    let first = append(&log, 1, 1);
+    assert_eq!(kinds([first]).await, [Ok(2)]);
+    let position = fence_log(&store, NAME, 7).await.unwrap();
+    assert_eq!(position, 3);
+    faulty.enable(false);
+    assert_eq!(read(&store, 1, position).await, [1]);
+}
+
+#[tokio::test]
 async fn a_number_is_durable_only_when_all_below_it_are() {
     let gate = Gate::new();
     let (log, _) = log(gate.clone(), settings()).await;
