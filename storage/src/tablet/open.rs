@@ -27,7 +27,7 @@ use crate::shared::Shared;
 use crate::slice::Slicer;
 use crate::sstable::Layout;
 use arc_swap::ArcSwap;
-use common::ids::Seq;
+use common::ids::{Epoch, Seq};
 use common::time::Micros;
 use common::{Error, Result};
 use futures::stream::{self, StreamExt};
@@ -54,6 +54,10 @@ pub(crate) trait LogSource: Send + Sync {
 
 /// Takes a tablet over, or begins a new one.
 pub(crate) async fn open(shared: Arc<Shared>, logs: &dyn LogSource, open: TabletOpen) -> Result<Arc<Inner>> {
+    if open.epoch == Epoch(0) {
+        // It marks tablets that nobody has opened yet.
+        return Err(Error::invalid(format!("tablet {}: epochs of owners begin with 1", open.tablet)));
+    }
     let store = shared.config.store.clone();
     let manifest = match ManifestStore::newest(store.clone(), open.tablet).await? {
         None => ManifestStore::take(store, 0, first_manifest(&shared, &open)).await?,

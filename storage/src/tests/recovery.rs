@@ -185,10 +185,10 @@ async fn a_second_owner_of_one_epoch_is_refused() {
     let mut world = World::new();
     let (_, tablet) = world.start().await;
     let engine = world.engine().await;
-    for epoch in [0, 1] {
+    for (epoch, refusal) in [(0, ErrorKind::InvalidArgument), (1, ErrorKind::Fenced)] {
         let mut opening = world.opening();
         opening.epoch = Epoch(epoch);
-        assert_eq!(engine.open_tablet(opening).await.unwrap_err().kind, ErrorKind::Fenced);
+        assert_eq!(engine.open_tablet(opening).await.unwrap_err().kind, refusal);
     }
     write(&tablet, set("a", "1")).await;
 }
