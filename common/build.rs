@@ -55,6 +55,7 @@ fn main() {
         "Tablets",
         &[
             Rpc("write", "Write", "tablet::WriteRequest", "tablet::WriteResponse", Neither),
+            Rpc("delete_range", "DeleteRange", "tablet::DeleteRangeRequest", "tablet::DeleteRangeResponse", Neither),
             Rpc("conditional", "Conditional", "tablet::ConditionalRequest", "tablet::ConditionalResponse", Neither),
             Rpc("read", "Read", "tablet::ReadRequest", "tablet::ReadResponse", Server),
             Rpc("scan", "Scan", "tablet::ScanRequest", "tablet::ArrowChunk", Server),

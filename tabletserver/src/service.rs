@@ -11,8 +11,8 @@ use crate::host::Host;
 use crate::pool::ScanPool;
 use common::Result;
 use common::rpc::tablet::{
-    ApplyRequest, ArrowChunk, ChangesRequest, ConditionalRequest, ConditionalResponse, Done, DropStagedRequest, ReadRequest, ReadResponse,
-    ScanRequest, StageRequest, StatusRequest, StatusResponse, WriteRequest, WriteResponse,
+    ApplyRequest, ArrowChunk, ChangesRequest, ConditionalRequest, ConditionalResponse, DeleteRangeRequest, DeleteRangeResponse, Done,
+    DropStagedRequest, ReadRequest, ReadResponse, ScanRequest, StageRequest, StatusRequest, StatusResponse, WriteRequest, WriteResponse,
 };
 use common::rpc::tablets_service::tablets_server::Tablets;
 use futures::stream::BoxStream;
@@ -46,6 +46,10 @@ impl Tablets for TabletsService {
 
     async fn write(&self, request: Request<WriteRequest>) -> Answer<WriteResponse> {
         Ok(Response::new(write::write(&self.host, request.into_inner()).await?))
+    }
+
+    async fn delete_range(&self, request: Request<DeleteRangeRequest>) -> Answer<DeleteRangeResponse> {
+        Ok(Response::new(write::delete_range(&self.host, request.into_inner()).await?))
     }
 
     async fn conditional(&self, request: Request<ConditionalRequest>) -> Answer<ConditionalResponse> {

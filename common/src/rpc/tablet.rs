@@ -273,6 +273,31 @@ pub struct WriteResponse {
     pub results: Vec<RowResult>,
 }
 
+/// Deletes all rows of a range within one tablet, at once.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DeleteRangeRequest {
+    /// Which tablet.
+    #[prost(message, optional, tag = "1")]
+    pub target: Option<Target>,
+    /// 16 random bytes, the same in every repetition of this delete; empty: not to be repeated.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub request_id: Bytes,
+    /// The rows; all of it lies in the tablet.
+    #[prost(message, optional, tag = "3")]
+    pub range: Option<WireRange>,
+}
+
+/// The rows of a range are deleted.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DeleteRangeResponse {
+    /// What was written at this seq or before is hidden.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// The time that the server gave, µs.
+    #[prost(sint64, tag = "2")]
+    pub timestamp: i64,
+}
+
 /// What became of one row.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RowResult {

@@ -2,11 +2,12 @@
 //!
 //! [`Cluster`] follows the master's catalog, routes by its tablets and hides moves, restarts and
 //! back-pressure for a bounded time. Parts, one way: `patience`, `hedge`, `channels`, `view` → `master` →
-//! `call` → `version` → `router`, `rows`, `scan`, `stage`.
+//! `call` → `version` → `router` → `conditional`, `delete`, `rows`, `scan`, `stage`.
 
 mod call;
 mod channels;
 mod conditional;
+mod delete;
 mod hedge;
 mod master;
 mod patience;
@@ -175,6 +176,16 @@ impl Cluster {
     /// `NotFound` if the table is gone. All else is in the rows' results.
     pub async fn write(&self, table: &Table, rows: Vec<RowMutation>) -> Result<Vec<Result<Committed>>> {
         router::write(self, table, rows, false).await
+    }
+
+    /// Deletes all rows of key ranges; how many parts of tablets that was. Each part goes at once, not all of them together.
+    /// Moves and back-pressure are waited out for about ten seconds.
+    ///
+    /// # Errors
+    /// `NotFound` if the table is gone, `FailedPrecondition` if it takes no deletes, `Unavailable` and others after some parts
+    /// may have been deleted: the same again deletes the rest.
+    pub async fn delete(&self, table: &Table, ranges: Vec<KeyRange>) -> Result<usize> {
+        delete::delete(self, table, ranges).await
     }
 
     /// [`Self::write`] into tables that only Stele writes.

@@ -25,7 +25,7 @@ use std::time::Duration;
 /// Bytes of a piece, above which it is cut: several then travel at once, and none nears the message limit.
 const PIECE_BYTES: usize = 4 << 20;
 /// Tablets that one batch is sent to at a time.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 /// How long a tablet server that has too much to do is tried again. Then its refusal is passed on: the client has more room
 /// to wait than a gateway, where all clients' rows would gather.
 const BUSY_FOR: Duration = Duration::from_secs(1);

@@ -133,6 +133,26 @@ impl Tablets for Fake {
         Ok(Response::new(WriteResponse { results }))
     }
 
+    async fn delete_range(&self, request: Request<DeleteRangeRequest>) -> Answer<DeleteRangeResponse> {
+        let (request, fault) = (request.into_inner(), self.fault());
+        if fault == Some(Fault::NotMine) {
+            return Err(Error::not_mine("moved").into());
+        }
+        let mut state = self.state.lock().unwrap();
+        let (tablet, range) = (request.target.unwrap().tablet, KeyRange::from(request.range.unwrap()));
+        assert!(state.ranges[&tablet].covers(&range), "rows of another tablet");
+        if state.seen.insert((tablet, request.request_id.to_vec())) {
+            state.rows.retain(|key, _| !range.contains(key));
+        }
+        if fault == Some(Fault::LostAndSplit) {
+            state.split(tablet, "c");
+        }
+        if matches!(fault, Some(Fault::Lost | Fault::LostAndSplit)) {
+            return Err(Status::unavailable("connection lost"));
+        }
+        Ok(Response::new(DeleteRangeResponse { seq: tablet, timestamp: 5 }))
+    }
+
     /// Counts what comes; a lost answer was carried out.
     async fn conditional(&self, request: Request<ConditionalRequest>) -> Answer<ConditionalResponse> {
         let (request, fault) = (request.into_inner(), self.fault());
@@ -334,6 +354,24 @@ async fn a_conditional_write_whose_tablet_was_split_before_its_answer_came_is_de
     let check = CheckAndMutate { key: "d".into(), predicate: Predicate::All(vec![]), then: set("d", "1").mutations, otherwise: vec![] };
     let answer = super::conditional::write(&setup.cluster, &setup.table, &Conditional::Check(check)).await.unwrap();
     assert_eq!(answer.seq, Some(1), "its new tablet knows of it");
+}
+
+#[tokio::test]
+async fn a_range_is_deleted_in_all_its_tablets() {
+    let setup = setup().await;
+    let all = ["a", "d", "h", "k", "p", "z"];
+    setup.cluster.write(&setup.table, all.map(|k| set(k, "1")).into()).await.unwrap();
+    setup.fake.state.lock().unwrap().faults = vec![Fault::NotMine, Fault::Lost];
+    let ranges = vec![KeyRange::new("b", Some("q".into()))];
+    assert_eq!(setup.cluster.delete(&setup.table, ranges).await, Ok(3));
+    assert_eq!(keys(&setup, ReadSpec::default()).await, ["a", "z"]);
+    // Whether the lost part is deleted only its tablet knew.
+    setup.cluster.write(&setup.table, all.map(|k| set(k, "1")).into()).await.unwrap();
+    setup.fake.state.lock().unwrap().faults = vec![Fault::LostAndSplit];
+    let e = setup.cluster.delete(&setup.table, vec![KeyRange::prefix(b"d")]).await.unwrap_err();
+    assert!(e.kind == ErrorKind::Unavailable && e.message.contains("send the same again"), "{e}");
+    assert_eq!(setup.cluster.delete(&setup.table, vec![KeyRange::prefix(b"d")]).await, Ok(1));
+    assert_eq!(keys(&setup, ReadSpec::default()).await, ["a", "h", "k", "p", "z"]);
 }
 
 #[tokio::test]

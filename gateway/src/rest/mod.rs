@@ -7,6 +7,7 @@ mod admin;
 mod admission;
 mod conditional;
 mod deadline;
+mod delete;
 mod derived;
 mod encode;
 mod extract;
@@ -71,7 +72,7 @@ impl App {
         many seconds, else 504."),
     paths(
         tables::create, tables::list, tables::get, tables::delete, tables::set_watermark,
-        rows::one, rows::range, mutate::mutate, conditional::check, conditional::modify, ingest::ingest, ingest::open, ingest::close,
+        rows::one, rows::range, mutate::mutate, delete::range, conditional::check, conditional::modify, ingest::ingest, ingest::open, ingest::close,
         sql::run,
         derived::list, derived::get, derived::runs, derived::validate, derived::apply, derived::run, derived::pause, derived::resume,
         admin::servers, admin::drain, admin::undrain, admin::tablets, admin::procedures, admin::begin, admin::cancel,
@@ -97,7 +98,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/tables/{table}/row", get(rows::one))
         .route("/v1/tables/{table}/row/check", post(conditional::check))
         .route("/v1/tables/{table}/row/modify", post(conditional::modify))
-        .route("/v1/tables/{table}/rows", get(rows::range).post(mutate::mutate))
+        .route("/v1/tables/{table}/rows", get(rows::range).post(mutate::mutate).delete(delete::range))
         .route("/v1/tables/{table}/ingest", post(ingest::ingest).layer(DefaultBodyLimit::disable()))
         .route("/v1/tables/{table}/ingests/{ingest}", put(ingest::open).delete(ingest::close))
         .route("/v1/sql", post(sql::run))

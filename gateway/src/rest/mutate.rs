@@ -52,10 +52,12 @@ pub struct RowOutcome {
 /// Change rows.
 ///
 /// For each row what to `delete` (`"row"`, or `columns`, `families`, cell timestamps `from`/`to` of columns), then what to
-/// `set`. Status 200 if all rows were changed, 207 if some were not; each has its own result.
+/// `set`. Status 200 if all rows were changed, 207 if some were not; each has its own result. If the cluster has taken none of
+/// them for now, the answer is a problem (429 or 503) that says when to send all of them again.
 #[utoipa::path(post, path = "/v1/tables/{table}/rows", tag = "rows", params(("table", Path, description = "`dataset.name`")),
     request_body = Changes, responses((status = 200, body = Changed), (status = 207, body = Changed, description = "some rows were refused"),
-        (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem, description = "only runs write derived tables")))]
+        (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem, description = "only runs write derived tables"),
+        (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn mutate(State(app): State<Arc<App>>, Path(name): Path<String>, Json(body): Json<Changes>) -> Result<Response, Refused> {
     let table = app.writable(&name)?;
     let rows = JsonRows::new(table.clone());
@@ -68,14 +70,22 @@ pub async fn mutate(State(app): State<Arc<App>>, Path(name): Path<String>, Json(
     let fine: Vec<RowMutation> = parsed.iter().flatten().cloned().collect();
     let _held = app.admission.admit(fine.iter().map(RowMutation::weight).sum()).await?;
     let mut written = app.cluster.write(&table, fine).await?.into_iter();
-    let mut outcome = |(index, parsed): (usize, Result<RowMutation>)| {
-        let result = parsed.and_then(|_| written.next().unwrap_or_else(|| Err(Error::internal("a row without a result"))));
-        RowOutcome::of(index, result)
-    };
-    let results: Vec<_> = parsed.into_iter().enumerate().map(&mut outcome).collect();
+    let mut outcome =
+        |parsed: Result<RowMutation>| parsed.and_then(|_| written.next().unwrap_or_else(|| Err(Error::internal("a row without a result"))));
+    let results: Vec<_> = parsed.into_iter().map(&mut outcome).collect();
+    if let Some(refusal) = all_refused(&results) {
+        return Err(refusal.clone().into());
+    }
+    let results: Vec<_> = results.into_iter().enumerate().map(|(index, result)| RowOutcome::of(index, result)).collect();
     let failed = results.iter().filter(|r| !r.ok).count();
     let status = if failed == 0 { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     Ok((status, axum::Json(Changed { results, failed })).into_response())
+}
+
+/// Why nothing at all was done, if the same request may be sent again: of several refusals the one with the longest wait.
+fn all_refused(results: &[Result<Committed>]) -> Option<&Error> {
+    let refusals: Option<Vec<&Error>> = results.iter().map(|r| r.as_ref().err().filter(|e| e.is_retryable())).collect();
+    refusals?.into_iter().max_by_key(|e| e.retry_after)
 }
 
 impl RowOutcome {
@@ -85,5 +95,24 @@ impl RowOutcome {
             Err(e) => (None, None, Some(e.into())),
         };
         Self { index, ok: error.is_none(), seq, timestamp, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::Seq;
+    use common::time::Micros;
+    use std::time::Duration;
+
+    #[test]
+    fn only_a_refusal_of_all_rows_is_the_requests() {
+        let busy = |seconds| Err(Error::exhausted("full", Duration::from_secs(seconds)));
+        let done = || Ok(Committed { seq: Seq(1), timestamp: Micros(1) });
+        assert_eq!(all_refused(&[busy(1), busy(3), busy(2)]), Some(&Error::exhausted("full", Duration::from_secs(3))));
+        assert_eq!(all_refused(&[busy(1), done()]), None);
+        assert_eq!(all_refused(&[busy(1), Err(Error::invalid("bad"))]), None, "the row itself is wrong");
+        assert_eq!(all_refused(&[Err(Error::unavailable("unknown"))]), None, "it may be written");
+        assert_eq!(all_refused(&[]), None);
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::host::Host;
 use common::ids::FamilyId;
+use common::key::KeyRange;
 use common::row::{Committed, Mutation, RowMutation};
-use common::rpc::tablet::{RowResult, WireRowMutation, WriteRequest, WriteResponse};
+use common::rpc::tablet::{DeleteRangeRequest, DeleteRangeResponse, RowResult, WireRowMutation, WriteRequest, WriteResponse, required};
 use common::schema::{Table, TableKind};
 use common::{Error, Result, limits};
 
@@ -32,6 +33,16 @@ pub async fn write(host: &Host, request: WriteRequest) -> Result<WriteResponse> 
     // In ascending order, so that each lands where its row was.
     refused.into_iter().for_each(|(at, result)| results.insert(at, result));
     Ok(WriteResponse { results })
+}
+
+/// Deletes the rows of a range.
+pub async fn delete_range(host: &Host, request: DeleteRangeRequest) -> Result<DeleteRangeResponse> {
+    let tablet = host.tablet(request.target)?;
+    check_writer(&tablet.table(), false)?;
+    let (range, id) = (KeyRange::from(required(request.range, "range")?), request_id(&request.request_id)?);
+    host.registry.meter(tablet.id()).written(1, || Some(range.start.clone()));
+    let done = tablet.delete_range(range, id).await.map_err(|e| host.refuse(&tablet, e))?;
+    Ok(DeleteRangeResponse { seq: done.seq.0, timestamp: done.timestamp.0 })
 }
 
 fn result(written: Result<Committed>) -> RowResult {
