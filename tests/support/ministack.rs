@@ -3,9 +3,8 @@
 //! It keeps create-if-absent and compare-and-swap atomically, and its objects over a SIGKILL.
 
 use super::process::Logged;
+use super::tools::{self, block_on, lasting_port, run};
 use super::wait_for;
-use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -27,7 +26,7 @@ pub struct Ministack {
 pub struct Bucket {
     /// For `--store`.
     pub url: String,
-    /// Variables as S3's own tools read them.
+    /// Variables as the store's own tools read them.
     pub env: Vec<(String, String)>,
 }
 
@@ -48,6 +47,13 @@ impl Bucket {
         ];
         let env = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { url: format!("s3://{bucket}/cluster"), env }
+    }
+
+    /// A container of an Azurite at `endpoint`, which has a known account.
+    pub fn azure(endpoint: &str, container: &str) -> Self {
+        let settings = [("AZURE_STORAGE_USE_EMULATOR", "true"), ("AZURITE_BLOB_STORAGE_URL", endpoint)];
+        let env = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { url: format!("az://{container}/cluster"), env }
     }
 }
 
@@ -110,13 +116,6 @@ impl Drop for Ministack {
     }
 }
 
-/// A free port that stays free for a restart: below those that the system gives away, also to clients that look for it.
-fn lasting_port() -> u16 {
-    let candidate =
-        || Some(15_000 + (common::store::nonce() % 15_000) as u16).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    wait_for("a free port", candidate)
-}
-
 fn launch(binary: &Path, port: u16, dir: &Path) -> Child {
     let mut command = Command::new(binary);
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
@@ -124,40 +123,12 @@ fn launch(binary: &Path, port: u16, dir: &Path) -> Child {
     command.logged(&dir.join("ministack.log")).spawn().unwrap()
 }
 
-pub(super) fn block_on<T>(what: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(what)
-}
-
 /// The program in a virtual environment of its own, made when first needed; or why it cannot be had.
 fn installed() -> Result<PathBuf, String> {
-    let folder = cache()?.join(format!("{PACKAGE}-{VERSION}"));
-    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let lock = File::create(folder.join("lock")).map_err(|e| e.to_string())?;
-    lock.lock().map_err(|e| e.to_string())?;
-    let (binary, complete) = (folder.join("venv/bin").join(PACKAGE), folder.join("complete"));
-    if complete.exists() && binary.exists() {
-        return Ok(binary);
-    }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    run(Command::new(folder.join("venv/bin/python")).args(pip).arg(format!("{PACKAGE}=={VERSION}")))?;
-    File::create(complete).map_err(|e| e.to_string())?;
-    Ok(binary)
-}
-
-/// Outlives a checkout, so that a fresh one does not load everything again.
-fn cache() -> Result<PathBuf, String> {
-    let named = std::env::var_os("STELE_TEST_TOOLS").map(PathBuf::from);
-    let usual = || std::env::var_os("XDG_CACHE_HOME").map(|c| PathBuf::from(c).join("stele-test-tools"));
-    let home = || std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cache/stele-test-tools"));
-    named.or_else(usual).or_else(home).ok_or_else(|| "no folder for it: set STELE_TEST_TOOLS".into())
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
-    if done.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    Err(said.lines().last().unwrap_or("it failed").to_owned())
+    let folder = tools::folder(&format!("{PACKAGE}-{VERSION}"), |folder| {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")))?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        run(Command::new(folder.join("venv/bin/python")).args(pip).arg(format!("{PACKAGE}=={VERSION}")))
+    })?;
+    Ok(folder.join("venv/bin").join(PACKAGE))
 }

@@ -4,17 +4,22 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+mod azurite;
 mod cluster;
+pub mod direct;
 pub mod faults;
 pub mod history;
 mod http;
 pub mod links;
 mod many;
+pub mod marks;
 mod ministack;
 mod process;
 mod proxy;
+mod tools;
 pub mod writers;
 
+pub use azurite::Azurite;
 pub use cluster::{Cluster, Role};
 pub use http::Http;
 pub use many::Many;
