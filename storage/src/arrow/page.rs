@@ -312,14 +312,15 @@ mod tests {
             let text = |i: &(bool, i64, String)| if i.0 { i.2.clone() } else { String::new() };
             let texts: Vec<_> = items.iter().map(text).collect();
             let var = Values::Var { offsets: OffsetBuffer::from_lengths(texts.iter().map(String::len)), data: texts.concat().into() };
-            let entries = ["x", "", "éé", "z"];
-            let dict = Values::Dict {
+            let dict = |entries: [&str; 4]| Values::Dict {
                 codes: items.iter().map(|i| number(i) as u32).collect::<Vec<_>>().into(),
                 offsets: OffsetBuffer::from_lengths(entries.iter().map(|e| e.len())),
                 data: entries.concat().into(),
             };
+            const LONG: &str = "longer than what is copied at once";
+            let (short, first, last) = (dict(["x", "", "éé", "z"]), dict([LONG, "", "éé", "z"]), dict(["x", "éé", "", LONG]));
             let len = items.len();
-            let values = prop::sample::select(vec![fixed, bools, var, dict]);
+            let values = prop::sample::select(vec![fixed, bools, var, short, first, last]);
             let range = (0..=len, 0..=len).prop_map(|(a, b)| a.min(b)..a.max(b));
             (values, prop::collection::vec(range, 1..5)).prop_map(move |(values, rows)| (page(values, present.clone()), rows))
         })
