@@ -5,6 +5,7 @@
 
 mod support;
 
+use common::changes::Changes;
 use common::config::LogKind;
 use common::ids::{Incarnation, ServerId};
 use common::rpc::master::{Command, Reply, Report};
@@ -113,7 +114,8 @@ fn report(server: ServerId, sequence: u64) -> Report {
         log: LogKind::Object,
         sequence,
         order_version: 0,
-        tablets: Vec::new(),
+        tablets: Changes::whole(sequence, Vec::new()),
+        requests: 0,
         // So far off that it is given no tablets.
         wall: Micros(0),
         leaving: true,

@@ -142,8 +142,15 @@ fn parse_key(text: &str) -> Result<Vec<Value>> {
 
 async fn list(show: &Show, path: &[&str], table: Option<&str>, member: &str) -> Result<()> {
     let client = Client::new(&show.url.url)?;
-    let request = client.request(Method::GET, path).query(&table.map(|t| ("table", t)).into_iter().collect::<Vec<_>>());
-    let mut answer: Map<String, Value> = client.json(request).await?;
+    let mut answer = page(&client, path, table, None).await?;
+    // What a page leaves for the next one is asked for until there is no more.
+    while let Some(next) = answer.remove("next") {
+        let mut more = page(&client, path, table, next.as_str()).await?;
+        if let (Some(Value::Array(all)), Some(Value::Array(rows))) = (answer.get_mut(member), more.remove(member)) {
+            all.extend(rows);
+        }
+        answer.extend(more.remove("next").map(|next| ("next".to_owned(), next)));
+    }
     if show.json {
         println!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(());
@@ -152,6 +159,11 @@ async fn list(show: &Show, path: &[&str], table: Option<&str>, member: &str) -> 
     let rows: Vec<Map<String, Value>> = serde_json::from_value(rows).context("an answer of another shape than expected")?;
     print!("{}", Grid::from_json(&rows).render("", usize::MAX));
     Ok(())
+}
+
+async fn page(client: &Client, path: &[&str], table: Option<&str>, after: Option<&str>) -> Result<Map<String, Value>> {
+    let query: Vec<_> = table.map(|t| ("table", t)).into_iter().chain(after.map(|a| ("after", a))).collect();
+    client.json(client.request(Method::GET, path).query(&query)).await
 }
 
 async fn begin(wait: &Wait, wanted: &Value) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The cluster as gateways see it: tables, tablets, servers, definitions and published versions.
 //! The master's state machine makes it; nobody else changes it.
 
+use crate::changes::{Keyed, Part};
 use crate::ids::{Epoch, RunId, Seq, ServerId, TableId, TabletId};
 use crate::key::KeyRange;
 use crate::schema::{ColumnSpec, DATA_FAMILY, KeyPartSpec, Table, TableSpec};
@@ -8,14 +9,17 @@ use crate::time::Micros;
 use crate::value::ValueType;
 use crate::version::{RangeSet, VersionMap};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
 
 /// Everything at one catalog version.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
     /// Grows with every change.
     pub version: u64,
-    /// All tables that exist.
-    pub tables: Vec<Table>,
+    /// All tables that exist, by id.
+    pub tables: Vec<Arc<Table>>,
     /// All tablets of those tables, sorted by table, then range start.
     pub tablets: Vec<Tablet>,
     /// Tablet servers that have a live incarnation.
@@ -36,13 +40,13 @@ impl Catalog {
     /// The table of this name.
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Table> {
-        self.tables.iter().find(|t| t.name == name)
+        self.tables.iter().find(|t| t.name == name).map(AsRef::as_ref)
     }
 
     /// The table of this id.
     #[must_use]
     pub fn table_by_id(&self, id: TableId) -> Option<&Table> {
-        self.tables.iter().find(|t| t.id == id)
+        self.tables.iter().find(|t| t.id == id).map(AsRef::as_ref)
     }
 
     /// The tablets of a table, in key order.
@@ -69,6 +73,91 @@ impl Catalog {
         self.definitions.iter().find(|d| d.name == name)
     }
 }
+
+/// What brings a catalog from one version to another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CatalogChanges {
+    /// The version that they begin at; `None`: all there is, whatever was before.
+    pub base: Option<u64>,
+    /// The version afterwards.
+    pub version: u64,
+    /// See [`Catalog::tables`].
+    #[serde(default, skip_serializing_if = "Part::is_empty")]
+    pub tables: Part<Arc<Table>>,
+    /// See [`Catalog::tablets`].
+    #[serde(default, skip_serializing_if = "Part::is_empty")]
+    pub tablets: Part<Tablet>,
+    /// See [`Catalog::servers`].
+    #[serde(default, skip_serializing_if = "Part::is_empty")]
+    pub servers: Part<Server>,
+    /// See [`Catalog::definitions`].
+    #[serde(default, skip_serializing_if = "Part::is_empty")]
+    pub definitions: Part<Definition>,
+    /// See [`Catalog::published`].
+    #[serde(default, skip_serializing_if = "Part::is_empty")]
+    pub published: Part<Published>,
+    /// All of [`Catalog::watermarks`], if they change.
+    #[serde(default)]
+    pub watermarks: Option<Vec<(TableId, Micros)>>,
+    /// All of [`Catalog::ingesting`], if it changes.
+    #[serde(default)]
+    pub ingesting: Option<Vec<TableId>>,
+    /// All of [`Catalog::run_records`], if they change.
+    #[serde(default)]
+    pub run_records: Option<Vec<RunRecord>>,
+}
+
+impl Catalog {
+    /// The catalog after changes; `None` if they begin at another version than this.
+    #[must_use]
+    pub fn after(&self, changes: CatalogChanges) -> Option<Self> {
+        let old = match changes.base {
+            None => &Self::default(),
+            Some(base) if base == self.version => self,
+            Some(_) => return None,
+        };
+        let mut tablets = after(&old.tablets, changes.tablets);
+        // All but what was put is in order already.
+        tablets.sort_by(|a, b| (a.table, &a.range.start).cmp(&(b.table, &b.range.start)));
+        Some(Self {
+            version: changes.version,
+            tables: sorted(after(&old.tables, changes.tables)),
+            tablets,
+            servers: sorted(after(&old.servers, changes.servers)),
+            definitions: sorted(after(&old.definitions, changes.definitions)),
+            published: sorted(after(&old.published, changes.published)),
+            watermarks: changes.watermarks.unwrap_or_else(|| old.watermarks.clone()),
+            ingesting: changes.ingesting.unwrap_or_else(|| old.ingesting.clone()),
+            run_records: changes.run_records.unwrap_or_else(|| old.run_records.clone()),
+        })
+    }
+}
+
+fn after<T: Keyed<Key: Hash> + Clone>(old: &[T], part: Part<T>) -> Vec<T> {
+    let replaced: HashSet<T::Key> = part.put.iter().map(Keyed::key).chain(part.gone).collect();
+    old.iter().filter(|item| !replaced.contains(&item.key())).cloned().chain(part.put).collect()
+}
+
+fn sorted<T: Keyed>(mut items: Vec<T>) -> Vec<T> {
+    items.sort_by_key(Keyed::key);
+    items
+}
+
+macro_rules! keyed {
+    ($($item:ident by $key:ident: $ty:ty),* $(,)?) => {
+        $(
+            impl Keyed for $item {
+                type Key = $ty;
+
+                fn key(&self) -> $ty {
+                    self.$key.clone()
+                }
+            }
+        )*
+    };
+}
+
+keyed!(Tablet by id: TabletId, Server by id: ServerId, Definition by name: String, Published by table: TableId);
 
 /// A contiguous row range of one table, with one owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

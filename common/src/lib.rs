@@ -1,10 +1,11 @@
 //! The vocabulary and the wire of Stele: ids, keys, values, schemas, errors, the
 //! object-store wrappers and the RPC contracts that the roles speak to each other.
 //!
-//! Modules import one way: `ids`, `time`, `error`, `limits`, `objects` → `key`, `value` →
+//! Modules import one way: `ids`, `time`, `error`, `limits`, `objects`, `changes` → `key`, `value` →
 //! `schema`, `row` → `conditional`, `catalog` → `rpc`. `storage` and `derived` never import `rpc`.
 
 pub mod catalog;
+pub mod changes;
 pub mod conditional;
 pub mod config;
 pub mod envelope;

@@ -3,7 +3,7 @@
 //! What to do is decided by [`plan`]; here one job is started for each step.
 
 use crate::host::Host;
-use crate::plan::{Action, Wanted, plan};
+use crate::plan::{Action, Wanted, WantedList, plan};
 use bytes::Bytes;
 use common::rpc::master::{SplitBy, SplitPoint};
 use common::{ErrorKind, Result};
@@ -16,11 +16,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Tablets that are opened or closed at once: each reads or writes the object store.
-const AT_ONCE: usize = 8;
+/// Tablets that are opened or closed at once: each waits for the object store most of the time.
+const AT_ONCE: usize = 32;
+
+/// Changes within this time after a look are looked at together.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// The newest desired list; `None` before the first orders.
-pub type Orders = watch::Receiver<Option<Arc<Vec<Wanted>>>>;
+pub type Orders = watch::Receiver<Option<Arc<WantedList>>>;
 
 /// Keeps the tablets held at what is desired, until `stop`. Jobs under way are finished first.
 pub async fn run(host: Arc<Host>, mut orders: Orders, stop: CancellationToken) {
@@ -28,6 +31,12 @@ pub async fn run(host: Arc<Host>, mut orders: Orders, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let wanted = orders.borrow_and_update().clone();
         let look_again = wanted.and_then(|wanted| start(&host, &wanted, &mut jobs, &slots));
+        // A look goes over all tablets: those that are opened one after the other share one.
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(GATHER) => {}
+        }
+        while jobs.try_join_next().is_some() {}
         tokio::select! {
             () = stop.cancelled() => break,
             changed = orders.changed() => if changed.is_err() { break },
@@ -40,22 +49,22 @@ pub async fn run(host: Arc<Host>, mut orders: Orders, stop: CancellationToken) {
 }
 
 /// Starts every step that is due; when to look again.
-fn start(host: &Arc<Host>, wanted: &[Wanted], jobs: &mut JoinSet<()>, slots: &Arc<Semaphore>) -> Option<Duration> {
+fn start(host: &Arc<Host>, wanted: &WantedList, jobs: &mut JoinSet<()>, slots: &Arc<Semaphore>) -> Option<Duration> {
     let plan = plan(wanted, &host.registry.held(wanted), host.clock.monotonic());
     for action in plan.actions {
         let (host, slots) = (host.clone(), slots.clone());
         match action {
-            Action::Open(at) => {
-                let wanted = wanted[at].clone();
+            Action::Open(id) => {
+                let Some(wanted) = wanted.get(&id).cloned() else { continue };
                 host.registry.begin_open(wanted.desired.tablet, wanted.desired.epoch);
                 jobs.spawn(async move {
                     let _slot = slots.acquire().await;
                     open(&host, &wanted).await;
                 });
             }
-            Action::Update(at) => {
-                let wanted = wanted[at].clone();
-                if let Some(tablet) = host.registry.begin_update(wanted.desired.tablet) {
+            Action::Update(id) => {
+                let Some(wanted) = wanted.get(&id).cloned() else { continue };
+                if let Some(tablet) = host.registry.begin_update(id) {
                     jobs.spawn(async move { update(&host, &tablet, &wanted).await });
                 }
             }

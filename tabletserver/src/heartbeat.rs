@@ -3,14 +3,15 @@
 mod masters;
 mod orders;
 
-pub use masters::{register, submit};
+pub use masters::{Masters, register};
 pub use orders::Mailbox;
 
 use crate::host::Host;
 use crate::identity::Identity;
+use common::changes::Ledger;
 use common::config::LogKind;
 use common::rpc::Json;
-use common::rpc::master::{Orders, Report};
+use common::rpc::master::{Orders, Report, TabletReport};
 use common::rpc::net::SharedNet;
 use common::{Error, Result};
 use futures::StreamExt;
@@ -26,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 pub const PERIOD: Duration = Duration::from_millis(500);
 /// A leader that sends nothing for this long is given up: less than a lease, so that another one is found in time.
 const SILENCE: Duration = Duration::from_millis(1500);
+/// At least this long between two reports of changes.
+const GATHER: Duration = Duration::from_millis(10);
 /// Wait after all masters have been tried in vain.
 const BACKOFF: Duration = Duration::from_millis(200);
 /// Reports that may wait for a slow stream. More would only be stale.
@@ -52,6 +55,8 @@ pub struct Heartbeat {
     who: Reporter,
     mailbox: Mailbox,
     sequence: u64,
+    /// The tablets as they were last reported; its versions are `sequence`.
+    reports: Ledger<TabletReport>,
     /// Why the last stream ended.
     complaint: Option<Error>,
 }
@@ -60,7 +65,7 @@ impl Heartbeat {
     /// Reports as `who`, puts orders into `mailbox`.
     #[must_use]
     pub fn new(host: Arc<Host>, who: Reporter, mailbox: Mailbox) -> Self {
-        Self { host, who, mailbox, sequence: 0, complaint: None }
+        Self { host, who, mailbox, sequence: 0, reports: Ledger::new(0), complaint: None }
     }
 
     /// [`Self::run`] on a thread of its own, so that a process whose other threads are all busy keeps its lease.
@@ -116,6 +121,8 @@ impl Heartbeat {
     async fn session(&mut self, address: &str) -> Result<()> {
         let (reports, outbound) = mpsc::channel(UNSENT);
         let mut client = masters::connect(&self.who.net, address).await?;
+        // What another stream's master has heard says nothing of this one.
+        self.mailbox.begin_stream();
         self.report(&reports)?;
         // A master that accepts but never answers must not hold up the search for the leader.
         let opened = tokio::time::timeout(SILENCE, client.heartbeat(ReceiverStream::new(outbound))).await;
@@ -125,10 +132,14 @@ impl Heartbeat {
         ticks.tick().await;
         let mut deadline = Instant::now() + SILENCE;
         let host = self.host.clone();
+        let mut next_news = Instant::now();
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.report(&reports)?,
-                () = host.registry.reportable.notified() => self.report(&reports)?,
+                () = news(&host, next_news) => {
+                    next_news = Instant::now() + GATHER;
+                    self.report(&reports)?;
+                }
                 message = inbound.next() => {
                     let message = message.ok_or_else(|| Error::unavailable(format!("master {address} closed the stream")))??;
                     self.take(&message)?;
@@ -146,7 +157,12 @@ impl Heartbeat {
         };
         self.sequence += 1;
         // The lease runs from here, whatever time the report takes to be made and sent.
-        self.mailbox.sent(self.sequence, self.host.clock.monotonic());
+        let now = self.host.clock.monotonic();
+        self.mailbox.sent(self.sequence, now);
+        self.reports.begin(self.sequence);
+        self.host.registry.report(&mut self.reports, now);
+        let heard = self.mailbox.heard();
+        self.reports.told(heard.unwrap_or(0));
         slot.send(Json::of(&Report {
             server: self.who.identity.server,
             incarnation: self.who.identity.incarnation,
@@ -154,7 +170,8 @@ impl Heartbeat {
             log: self.who.log,
             sequence: self.sequence,
             order_version: self.mailbox.order_version(),
-            tablets: self.host.registry.reports(self.host.clock.monotonic()),
+            tablets: self.reports.since(heard),
+            requests: self.host.engine.store_requests(),
             wall: self.host.clock.now(),
             leaving: self.host.leaving.load(Ordering::Acquire),
         })?);
@@ -178,6 +195,12 @@ impl Heartbeat {
         }
         Ok(())
     }
+}
+
+/// Something changed, but not before `at`: what changes in a moment goes in one report.
+async fn news(host: &Host, at: Instant) {
+    tokio::time::sleep_until(at).await;
+    host.registry.reportable.notified().await;
 }
 
 fn silent(address: &str) -> Error {

@@ -1,6 +1,6 @@
 //! Object pins as the master keeps them: one call to whichever master leads.
 
-use crate::heartbeat;
+use crate::heartbeat::Masters;
 use common::ids::{Epoch, TabletId};
 use common::objects::{Referrer, SstableName};
 use common::rpc::master::{Command, Reply};
@@ -15,26 +15,25 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The pins of the cluster.
 pub struct ClusterPins {
-    net: SharedNet,
-    masters: Vec<String>,
+    masters: Masters,
 }
 
 impl ClusterPins {
     /// Asks these masters.
     #[must_use]
     pub fn new(net: SharedNet, masters: Vec<String>) -> Self {
-        Self { net, masters }
+        Self { masters: Masters::new(net, masters) }
     }
 
     async fn submit(&self, command: Command) -> Result<Reply> {
-        let asked = tokio::time::timeout(PATIENCE, heartbeat::submit(&self.net, &self.masters, &command)).await;
+        let asked = tokio::time::timeout(PATIENCE, self.masters.submit(&command)).await;
         asked.map_err(|_| Error::deadline("no master answers about object pins"))?
     }
 }
 
 impl fmt::Debug for ClusterPins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClusterPins({})", self.masters.join(","))
+        f.write_str("ClusterPins")
     }
 }
 

@@ -3,24 +3,21 @@
 use common::ids::{Epoch, TabletId};
 use common::rpc::master::Desired;
 use common::schema::Table;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A desired tablet with its table shared.
+/// A desired tablet with its table.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// As ordered.
     pub desired: Desired,
-    /// `desired.table`.
+    /// [`Desired::table`].
     pub table: Arc<Table>,
 }
 
-impl From<Desired> for Wanted {
-    fn from(desired: Desired) -> Self {
-        Self { table: Arc::new(desired.table.clone()), desired }
-    }
-}
+/// All that a server should hold.
+pub type WantedList = BTreeMap<TabletId, Wanted>;
 
 /// A tablet as convergence sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +51,10 @@ pub enum Doing {
 /// One step of one tablet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Open the tablet at this place of the desired list.
-    Open(usize),
-    /// Tell an open tablet what the desired list says at this place.
-    Update(usize),
+    /// Open this desired tablet.
+    Open(TabletId),
+    /// Tell an open tablet what the desired list says of it.
+    Update(TabletId),
     /// Close this tablet.
     Close(TabletId),
     /// Nothing is to be said of this tablet any more.
@@ -85,14 +82,12 @@ impl Plan {
 
 /// Decides the next step of every tablet.
 #[must_use]
-pub fn plan(wanted: &[Wanted], held: &BTreeMap<TabletId, Held>, now: Duration) -> Plan {
+pub fn plan(wanted: &WantedList, held: &BTreeMap<TabletId, Held>, now: Duration) -> Plan {
     let mut out = Plan::default();
-    let mut desired = HashSet::new();
-    for (at, w) in wanted.iter().enumerate() {
-        let (id, epoch) = (w.desired.tablet, w.desired.epoch);
-        desired.insert(id);
+    for (&id, w) in wanted {
+        let epoch = w.desired.epoch;
         let Some(held) = held.get(&id) else {
-            out.actions.push(Action::Open(at));
+            out.actions.push(Action::Open(id));
             continue;
         };
         match held.doing {
@@ -101,16 +96,16 @@ pub fn plan(wanted: &[Wanted], held: &BTreeMap<TabletId, Held>, now: Duration) -
             // An owner's epochs only grow: a lower one is an order that was overtaken.
             _ if epoch < held.epoch => {}
             Doing::Open { .. } if epoch > held.epoch => out.at(held.retry_at, now, Action::Close(id)),
-            Doing::Open { behind: true } => out.at(held.retry_at, now, Action::Update(at)),
+            Doing::Open { behind: true } => out.at(held.retry_at, now, Action::Update(id)),
             // What was reported closed at an epoch may be another server's by now: only a higher one opens it again.
             Doing::Open { behind: false } => {}
             Doing::Closed if epoch == held.epoch => {}
-            Doing::Closed => out.actions.push(Action::Open(at)),
-            Doing::Failed if epoch > held.epoch => out.actions.push(Action::Open(at)),
-            Doing::Failed => out.at(held.retry_at, now, Action::Open(at)),
+            Doing::Closed => out.actions.push(Action::Open(id)),
+            Doing::Failed if epoch > held.epoch => out.actions.push(Action::Open(id)),
+            Doing::Failed => out.at(held.retry_at, now, Action::Open(id)),
         }
     }
-    for (id, held) in held.iter().filter(|(id, _)| !desired.contains(id)) {
+    for (id, held) in held.iter().filter(|(id, _)| !wanted.contains_key(id)) {
         match held.doing {
             Doing::Open { .. } | Doing::ToClose => out.at(held.retry_at, now, Action::Close(*id)),
             Doing::Failed => out.actions.push(Action::Forget(*id)),
@@ -131,15 +126,17 @@ mod tests {
     const NOW: Duration = Duration::from_secs(100);
     const LATER: Duration = Duration::from_secs(101);
 
-    fn wanted(id: u64, epoch: u64) -> Wanted {
-        let table = Table::create(TableId(1), TableKind::Raw, TableSpec::named("a.b")).unwrap();
+    fn wanted(id: u64, epoch: u64) -> (TabletId, Wanted) {
+        let table = Arc::new(Table::create(TableId(1), TableKind::Raw, TableSpec::named("a.b")).unwrap());
         let (tablet, epoch, range) = (TabletId(id), Epoch(epoch), KeyRange::ALL);
-        Desired { tablet, range, epoch, table, pin: None, runs: Vec::new(), aborted: Vec::new(), fences: Vec::new(), split: None }.into()
+        let (runs, aborted, fences) = (Vec::new(), Vec::new(), Vec::new());
+        let desired = Desired { tablet, range, epoch, table: table.id, pin: None, runs, aborted, fences, split: None };
+        (tablet, Wanted { desired, table })
     }
 
     fn next(desired: Option<u64>, doing: Doing, retry_at: Duration) -> Plan {
         let held = BTreeMap::from([(TabletId(1), Held { epoch: Epoch(5), doing, retry_at })]);
-        plan(&desired.map(|e| wanted(1, e)).into_iter().collect::<Vec<_>>(), &held, NOW)
+        plan(&desired.map(|e| wanted(1, e)).into_iter().collect(), &held, NOW)
     }
 
     fn only(action: Action) -> Plan {
@@ -148,7 +145,7 @@ mod tests {
 
     #[test]
     fn missing_tablets_are_opened_and_surplus_ones_closed() {
-        assert_eq!(plan(&[wanted(1, 5)], &BTreeMap::new(), NOW), only(Action::Open(0)));
+        assert_eq!(plan(&WantedList::from([wanted(1, 5)]), &BTreeMap::new(), NOW), only(Action::Open(TabletId(1))));
         assert_eq!(next(None, Doing::Open { behind: false }, NOW), only(Action::Close(TabletId(1))));
         assert_eq!(next(None, Doing::ToClose, NOW), only(Action::Close(TabletId(1))));
         assert_eq!(next(None, Doing::Busy, NOW), Plan::default());
@@ -164,13 +161,13 @@ mod tests {
     #[test]
     fn a_tablet_at_its_epoch_is_only_kept_up_to_date() {
         assert_eq!(next(Some(5), Doing::Open { behind: false }, NOW), Plan::default());
-        assert_eq!(next(Some(5), Doing::Open { behind: true }, NOW), only(Action::Update(0)));
+        assert_eq!(next(Some(5), Doing::Open { behind: true }, NOW), only(Action::Update(TabletId(1))));
     }
 
     #[test]
     fn a_closed_tablet_is_opened_again_only_at_a_higher_epoch() {
         assert_eq!(next(Some(5), Doing::Closed, NOW), Plan::default());
-        assert_eq!(next(Some(6), Doing::Closed, NOW), only(Action::Open(0)));
+        assert_eq!(next(Some(6), Doing::Closed, NOW), only(Action::Open(TabletId(1))));
         assert_eq!(next(Some(6), Doing::Open { behind: false }, NOW), only(Action::Close(TabletId(1))));
         assert_eq!(next(Some(4), Doing::Open { behind: true }, NOW), Plan::default(), "an overtaken order");
     }
@@ -179,8 +176,8 @@ mod tests {
     fn failures_wait_for_their_retry_unless_the_epoch_is_new() {
         let waits = Plan { actions: Vec::new(), look_again: Some(LATER) };
         assert_eq!(next(Some(5), Doing::Failed, LATER), waits);
-        assert_eq!(next(Some(5), Doing::Failed, NOW), only(Action::Open(0)));
-        assert_eq!(next(Some(6), Doing::Failed, LATER), only(Action::Open(0)));
+        assert_eq!(next(Some(5), Doing::Failed, NOW), only(Action::Open(TabletId(1))));
+        assert_eq!(next(Some(6), Doing::Failed, LATER), only(Action::Open(TabletId(1))));
         assert_eq!(next(Some(5), Doing::ToClose, LATER), waits);
         assert_eq!(next(Some(5), Doing::Open { behind: true }, LATER), waits);
     }

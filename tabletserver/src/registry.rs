@@ -1,7 +1,8 @@
 //! The tablets of this server and what each of them does.
 
 use crate::load::Meter;
-use crate::plan::{Doing, Held, Wanted};
+use crate::plan::{Doing, Held, Wanted, WantedList};
+use common::changes::Ledger;
 use common::ids::{Epoch, RunId, Seq, TabletId};
 use common::rpc::master::{SplitBy, SplitPoint, TabletReport, TabletState};
 use common::rpc::tablet::Target;
@@ -99,8 +100,7 @@ impl Registry {
 
     /// What the server holds, as convergence sees it against `wanted`.
     #[must_use]
-    pub fn held(&self, wanted: &[Wanted]) -> BTreeMap<TabletId, Held> {
-        let wanted: HashMap<_, _> = wanted.iter().map(|w| (w.desired.tablet, w)).collect();
+    pub fn held(&self, wanted: &WantedList) -> BTreeMap<TabletId, Held> {
         let held = |(id, slot): (&TabletId, &Slot)| {
             let doing = match &slot.phase {
                 Phase::Opening | Phase::Open { busy: true, .. } | Phase::Closing { busy: true, .. } => Doing::Busy,
@@ -128,12 +128,13 @@ impl Registry {
         self.read().values().filter_map(open).collect()
     }
 
-    /// One report a tablet.
-    #[must_use]
-    pub fn reports(&self, now: Duration) -> Vec<TabletReport> {
-        let mut out: Vec<_> = self.read().iter().map(|(id, slot)| slot.report(*id, now)).collect();
-        out.sort_by_key(|r| r.tablet);
-        out
+    /// Brings `reports`, one a tablet, to what is now.
+    pub fn report(&self, reports: &mut Ledger<TabletReport>, now: Duration) {
+        let slots = self.read();
+        for (id, slot) in slots.iter() {
+            reports.set(slot.report(*id, now));
+        }
+        reports.retain(|id| slots.contains_key(id));
     }
 
     /// A tablet is being opened.

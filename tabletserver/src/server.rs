@@ -6,7 +6,7 @@ use crate::host::Host;
 use crate::identity::{DataDir, Identity};
 use crate::lease::LeaseGuard;
 use crate::pins::ClusterPins;
-use crate::plan::Wanted;
+use crate::plan::WantedList;
 use crate::registry::Registry;
 use crate::service::TabletsService;
 use common::config::{LogKind, TabletServerConfig};
@@ -196,7 +196,7 @@ async fn open_engine(
 
 impl Parts {
     fn start(host: Arc<Host>, data: DataDir, reporter: Reporter, listening: Listening) -> Result<Self> {
-        let (desired, orders) = watch::channel::<Option<Arc<Vec<Wanted>>>>(None);
+        let (desired, orders) = watch::channel::<Option<Arc<WantedList>>>(None);
         let (progress, progressed) = watch::channel((0, 0));
         let (drain, drained) = oneshot::channel();
         let (converging, beating) = (CancellationToken::new(), CancellationToken::new());

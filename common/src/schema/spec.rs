@@ -18,7 +18,7 @@ pub const UNDECLARED_FAMILY: &str = "attrs";
 /// time_column: at
 /// lateness: 1h
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableSpec {
     /// `dataset.name`, lower case letters, digits and `_`.
@@ -75,7 +75,7 @@ pub enum CompactionKind {
 }
 
 /// A family's settings.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FamilySpec {
     /// Which cells a reader no longer sees. Default: the newest version of each column only.

@@ -1,6 +1,7 @@
 use super::keyspec::KeySchema;
 use super::spec::{GcRule, TableSpec};
 use super::stored::StoredQualifier;
+use crate::changes::Keyed;
 use crate::ids::{ColumnId, FamilyId, SchemaVersion, TableId};
 use crate::key::PartCodec;
 use crate::value::ValueType;
@@ -21,7 +22,7 @@ pub enum TableKind {
 }
 
 /// A table as the cluster holds it: a [`TableSpec`] with ids.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// Never reused.
     pub id: TableId,
@@ -43,6 +44,14 @@ pub struct Table {
     pub schema_version: SchemaVersion,
     /// What the user declared.
     pub spec: TableSpec,
+}
+
+impl Keyed for Table {
+    type Key = TableId;
+
+    fn key(&self) -> TableId {
+        self.id
+    }
 }
 
 /// A typed key part.

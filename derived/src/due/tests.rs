@@ -36,12 +36,13 @@ fn world(tables: &[(&str, &str, &str)]) -> World {
     let found = compiled(&files.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect::<Vec<_>>());
     assert_eq!(found.problems().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
     let mut catalog = Catalog::default();
-    let raw =
-        |id: u64, text: &str| Table::create(TableId(id), TableKind::Raw, serde_yaml_ng::from_str::<TableSpec>(text).unwrap()).unwrap();
+    let raw = |id: u64, text: &str| {
+        Table::create(TableId(id), TableKind::Raw, serde_yaml_ng::from_str::<TableSpec>(text).unwrap()).unwrap().into()
+    };
     catalog.tables = vec![raw(1, EVENTS), raw(2, USERS)];
     for (i, (name, ..)) in tables.iter().enumerate() {
         let artifact = found.artifacts().find(|a| a.name == format!("g.{name}")).unwrap();
-        catalog.tables.push(Table::create(TableId(10 + i as u64), TableKind::Derived, artifact.spec.clone()).unwrap());
+        catalog.tables.push(Table::create(TableId(10 + i as u64), TableKind::Derived, artifact.spec.clone()).unwrap().into());
     }
     World {
         now: at("2026-01-03T12:00:00Z"),

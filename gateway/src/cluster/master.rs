@@ -1,6 +1,7 @@
 use super::channels::Channels;
 use super::patience::Patience;
 use super::view::View;
+use common::catalog::CatalogChanges;
 use common::rpc::Json;
 use common::rpc::master::{Command, Reply, WatchRequest};
 use common::{Error, ErrorKind, Result};
@@ -117,14 +118,13 @@ async fn follow_one(master: &MasterClient, address: &str, views: &watch::Sender<
     let mut stream = master.channels.master(address)?.watch(request).await?.into_inner();
     let mut seen = false;
     while let Some(message) = stream.message().await? {
-        let view = Arc::new(View::of(message.parse()?));
-        views.send_if_modified(|old| {
-            let newer = view.catalog().version > old.catalog().version;
-            if newer {
-                *old = view;
-            }
-            newer
-        });
+        let changes: CatalogChanges = message.parse()?;
+        let old = views.borrow().clone();
+        if changes.version <= old.catalog().version {
+            continue;
+        }
+        let newer = old.after(changes).ok_or_else(|| Error::unavailable("changes of the catalog were lost: all of it is asked for"))?;
+        views.send_replace(Arc::new(newer));
         seen = true;
     }
     Ok(seen)

@@ -1,7 +1,8 @@
 //! Routing against an in-memory tablet service.
 
 use super::Cluster;
-use common::catalog::{Catalog, Server, Tablet};
+use common::catalog::{Catalog, CatalogChanges, Server, Tablet};
+use common::changes::{Keyed, Part};
 use common::conditional::{CheckAndMutate, Predicate};
 use common::ids::{Epoch, ServerId, TableId, TabletId};
 use common::key::KeyRange;
@@ -232,7 +233,15 @@ impl Tablets for Fake {
     }
 }
 
-/// A master that only shows a catalog.
+fn whole(catalog: Catalog) -> CatalogChanges {
+    let Catalog { version, tables, tablets, servers, .. } = catalog;
+    fn put<T: Keyed>(items: Vec<T>) -> Part<T> {
+        Part { put: items, gone: Vec::new() }
+    }
+    CatalogChanges { version, tables: put(tables), tablets: put(tablets), servers: put(servers), ..CatalogChanges::default() }
+}
+
+/// A master that only shows a catalog, without definitions and what belongs to them.
 struct Shower(watch::Receiver<Catalog>);
 
 #[tonic::async_trait]
@@ -249,7 +258,7 @@ impl Master for Shower {
     }
 
     async fn watch(&self, _: Request<Json>) -> Answer<Self::WatchStream> {
-        let shown = WatchStream::new(self.0.clone()).map(|c| Json::of(&c).map_err(Into::into));
+        let shown = WatchStream::new(self.0.clone()).map(|c| Json::of(&whole(c)).map_err(Into::into));
         Ok(Response::new(shown.boxed()))
     }
 }
@@ -282,7 +291,7 @@ async fn setup_hedged(hedge_after: Option<Duration>) -> Setup {
     let fake = Fake::default();
     fake.state.lock().unwrap().ranges = tablets.iter().map(|t| (t.id.0, t.range.clone())).collect();
     let servers = vec![Server { id: ServerId(1), address: address.clone() }];
-    let shown = Catalog { version: 1, tables: vec![table.clone()], tablets, servers, ..Catalog::default() };
+    let shown = Catalog { version: 1, tables: vec![Arc::new(table.clone())], tablets, servers, ..Catalog::default() };
     let (catalog, watched) = watch::channel(shown);
     let server = tonic::transport::Server::builder()
         .add_service(TabletsServer::new(fake.clone()))

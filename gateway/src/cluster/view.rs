@@ -1,9 +1,10 @@
-use common::catalog::{Catalog, Tablet};
+use common::catalog::{Catalog, CatalogChanges, Tablet};
 use common::ids::{TableId, TabletId};
 use common::schema::Table;
 use common::{Error, Result};
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Names further apart than this are no typing mistakes of each other.
@@ -14,18 +15,26 @@ const NEAR: usize = 3;
 pub(super) struct View {
     catalog: Arc<Catalog>,
     tables: BTreeMap<String, Arc<Table>>,
-    /// In key order, as in the catalog.
-    tablets: HashMap<TableId, Vec<Tablet>>,
+    /// Where each table's tablets lie in the catalog, which has them in key order.
+    tablets: HashMap<TableId, Range<usize>>,
+    /// Where each tablet lies in the catalog.
+    places: HashMap<TabletId, usize>,
 }
 
 impl View {
-    pub(super) fn of(catalog: Catalog) -> Self {
-        let tables = catalog.tables.iter().map(|t| (t.name.clone(), Arc::new(t.clone()))).collect();
-        let mut tablets: HashMap<_, Vec<_>> = HashMap::new();
-        for tablet in &catalog.tablets {
-            tablets.entry(tablet.table).or_default().push(tablet.clone());
+    /// The view after changes; `None` if they do not begin at this one.
+    pub(super) fn after(&self, changes: CatalogChanges) -> Option<Self> {
+        self.catalog.after(changes).map(Self::of)
+    }
+
+    fn of(catalog: Catalog) -> Self {
+        let tables = catalog.tables.iter().map(|t| (t.name.clone(), t.clone())).collect();
+        let mut tablets: HashMap<_, Range<usize>> = HashMap::new();
+        for (at, tablet) in catalog.tablets.iter().enumerate() {
+            tablets.entry(tablet.table).or_insert(at..at).end = at + 1;
         }
-        Self { catalog: Arc::new(catalog), tables, tablets }
+        let places = catalog.tablets.iter().enumerate().map(|(at, t)| (t.id, at)).collect();
+        Self { catalog: Arc::new(catalog), tables, tablets, places }
     }
 
     pub(super) fn catalog(&self) -> &Arc<Catalog> {
@@ -47,7 +56,9 @@ impl View {
     /// A table's tablets in key order; `NotFound` if the table has gone.
     pub(super) fn tablets(&self, table: &Table) -> Result<&[Tablet]> {
         let tablets = self.tablets.get(&table.id).filter(|_| self.tables.contains_key(&table.name));
-        tablets.map(Vec::as_slice).ok_or_else(|| Error::not_found(format!("table '{}' has been dropped", table.name)))
+        tablets
+            .and_then(|places| self.catalog.tablets.get(places.clone()))
+            .ok_or_else(|| Error::not_found(format!("table '{}' has been dropped", table.name)))
     }
 
     /// The tablet that holds `key`.
@@ -74,7 +85,7 @@ impl View {
     }
 
     pub(super) fn tablet(&self, table: TableId, id: TabletId) -> Option<&Tablet> {
-        self.tablets.get(&table)?.iter().find(|t| t.id == id)
+        self.catalog.tablets.get(*self.places.get(&id)?).filter(|t| t.table == table)
     }
 }
 

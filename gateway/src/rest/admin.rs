@@ -36,6 +36,8 @@ pub struct ServerStatus {
     reads: u64,
     /// Rows written a second, over the last seconds.
     writes: u64,
+    /// Requests that this life has made to the object store.
+    requests: u64,
     /// Milliseconds since its last report; null: the leader has heard none.
     silent_ms: Option<u64>,
 }
@@ -137,6 +139,9 @@ pub struct Servers {
 pub struct Tablets {
     /// By table, then key.
     tablets: Vec<TabletStatus>,
+    /// Where the next page begins (`after`); absent: this is the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// Procedures.
@@ -150,8 +155,8 @@ impl From<ServerView> for ServerStatus {
     fn from(v: ServerView) -> Self {
         let Load { reads, writes } = v.load;
         let (id, incarnation) = (v.id.0, v.incarnation.0);
-        let ServerView { live, address, draining, tablets, bytes, silent_ms, .. } = v;
-        Self { id, incarnation, live, address, draining, tablets, bytes, reads, writes, silent_ms }
+        let ServerView { live, address, draining, tablets, bytes, requests, silent_ms, .. } = v;
+        Self { id, incarnation, live, address, draining, tablets, bytes, reads, writes, requests, silent_ms }
     }
 }
 
@@ -203,20 +208,39 @@ pub async fn servers(State(app): State<Arc<App>>) -> Result<axum::Json<Servers>,
     }
 }
 
-/// Tablets with what they hold and bear.
-#[utoipa::path(get, path = "/v1/admin/tablets", tag = "admin", params(("table" = Option<String>, Query, description = "only of this table")),
-    responses((status = 200, body = Tablets), (status = 404, body = Problem), (status = 503, body = Problem)))]
+/// Tablets with what they hold and bear, page by page.
+#[utoipa::path(get, path = "/v1/admin/tablets", tag = "admin", params(("table" = Option<String>, Query, description = "only of this table"),
+        ("limit" = Option<u32>, Query, description = "at most so many; 1,000 if absent, 10,000 at most"),
+        ("after" = Option<String>, Query, description = "what the page before gave as `next`")),
+    responses((status = 200, body = Tablets), (status = 400, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn tablets(State(app): State<Arc<App>>, params: Params) -> Result<axum::Json<Tablets>, Refused> {
-    params.only(&["table"])?;
-    let only = params.get("table").map(|name| app.cluster.table(name)).transpose()?;
-    match app.cluster.submit(Command::ListTablets).await? {
-        Reply::Tablets { mut tablets } => {
-            tablets.retain(|t| only.as_ref().is_none_or(|table| table.id == t.table));
-            tablets.sort_by(|a, b| (&a.name, &a.range.start).cmp(&(&b.name, &b.range.start)));
-            Ok(axum::Json(Tablets { tablets: tablets.into_iter().map(Into::into).collect() }))
+    params.only(&["table", "limit", "after"])?;
+    let table = params.get("table").map(|name| app.cluster.table(name)).transpose()?.map(|table| table.id);
+    let limit = params.get("limit").map_or(Ok(PAGE), page_limit)?;
+    let after = params.get("after").map(page_place).transpose()?;
+    match app.cluster.submit(Command::ListTablets { table, after, limit }).await? {
+        Reply::Tablets { tablets, more } => {
+            let next = tablets.last().filter(|_| more).map(|last| format!("{}/{}", last.name, hex::encode(&last.range.start)));
+            Ok(axum::Json(Tablets { tablets: tablets.into_iter().map(Into::into).collect(), next }))
         }
         other => Err(unexpected(&other)),
     }
+}
+
+/// Tablets on a page, unless asked otherwise.
+const PAGE: u32 = 1_000;
+/// Tablets on a page at most.
+const MAX_PAGE: u32 = 10_000;
+
+fn page_limit(text: &str) -> common::Result<u32> {
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+    limit.ok_or_else(|| Error::invalid(format!("limit '{text}' is not a number from 1 to {MAX_PAGE}")))
+}
+
+/// Where a page begins: behind a table's tablet that begins at a key.
+fn page_place(text: &str) -> common::Result<(String, Bytes)> {
+    let place = text.rsplit_once('/').and_then(|(table, start)| Some((table.to_owned(), hex::decode(start).ok()?.into())));
+    place.ok_or_else(|| Error::invalid(format!("after '{text}' is not what a page gave as `next`")))
 }
 
 /// Procedures under way and the newest that have ended.

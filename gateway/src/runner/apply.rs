@@ -4,7 +4,7 @@ use crate::cluster::Cluster;
 use crate::sql::Sql;
 use common::catalog::{Catalog, Definition};
 use common::rpc::master::{Command, PutDefinition};
-use common::schema::TableKind;
+use common::schema::{Table, TableKind};
 use common::{Error, Result};
 use derived::{Artifact, Project};
 use serde::Serialize;
@@ -60,7 +60,7 @@ pub async fn apply(cluster: &Arc<Cluster>, sql: &Arc<Sql>, files: &BTreeMap<Stri
 async fn compile(cluster: &Arc<Cluster>, sql: &Arc<Sql>, files: &BTreeMap<String, String>) -> Result<Vec<Artifact>> {
     let place = |path: &String| if PLACES.iter().any(|p| path.starts_with(p)) { path.clone() } else { format!("derived/{path}") };
     let project = Project::from_files(files.iter().map(|(path, text)| (place(path), text.clone())).collect());
-    let tables: Vec<_> = cluster.catalog().tables.iter().filter(|t| t.kind == TableKind::Raw).cloned().collect();
+    let tables: Vec<_> = cluster.catalog().tables.iter().filter(|t| t.kind == TableKind::Raw).map(|t| Table::clone(t)).collect();
     let sql = sql.clone();
     // Planning is work for a thread of its own.
     let compiled = tokio::task::spawn_blocking(move || project.compile(&|| sql.context(HashMap::new()), &tables));

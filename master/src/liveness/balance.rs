@@ -2,7 +2,7 @@
 
 use super::assignment::{Candidate, candidates};
 use super::{Memory, Now, Wanted};
-use crate::state::{ClusterState, Tablet};
+use crate::state::{ClusterState, Server, Tablet};
 use common::config::{LogKind, MasterConfig};
 use common::ids::{ServerId, TabletId};
 use common::rpc::master::Procedure;
@@ -11,15 +11,18 @@ use std::time::Duration;
 
 /// Tablets of servers that an operator drains or that are about to end.
 pub(super) fn emptied(state: &ClusterState, memory: &Memory) -> Vec<Wanted> {
+    let leaving = |id: &ServerId, s: &Server| s.draining || memory.report_of(*id, s.incarnation).is_some_and(|seen| seen.report.leaving);
+    if !state.servers.iter().any(|(id, s)| s.live && leaving(id, s)) {
+        return Vec::new();
+    }
     let mut candidates = candidates(state, memory);
     let mut moves = Vec::new();
     for (id, tablet) in state.tablets.iter().filter(|(_, t)| may_move(t)) {
         let Some((server, life)) = tablet.owner else { continue };
         let leaves = memory.report_of(server, life).is_some_and(|seen| seen.report.leaving);
         let drained = state.servers.get(&server).is_some_and(|s| s.draining || leaves) && movable(state, server);
-        if let Some((to, candidate)) = candidates.iter_mut().min_by_key(|(id, c)| (c.bytes, c.tablets, **id)).filter(|_| drained) {
-            candidate.tablets += 1;
-            candidate.bytes += bytes(memory, *id, tablet);
+        if let Some((to, candidate)) = candidates.iter_mut().min_by_key(|(id, c)| (c.burden(), **id)).filter(|_| drained) {
+            candidate.take(bytes(memory, *id, tablet));
             moves.push((Procedure::Move { tablet: *id, to: Some(*to) }, "drain"));
         }
     }

@@ -1,9 +1,10 @@
-use super::Now;
+use super::{Index, Now};
 use crate::state::{ClusterState, Tablet};
 use crate::timing::{LATE_TICK, LEASE, MARGIN, SIZING};
+use common::changes::{Changes, Replica};
 use common::ids::{ClaimId, Incarnation, ServerId, TableId, TabletId};
-use common::rpc::master::{Report, TabletReport};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use common::rpc::master::{Report, TabletReport, TabletState};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What the leader has heard. Lost with its leadership: whoever leads next waits full periods anew.
@@ -20,6 +21,8 @@ pub struct Memory {
     /// Ingests that an earlier leader knew: open until whoever holds them has had time to say so here.
     inherited: BTreeSet<TableId>,
     servers: BTreeMap<ServerId, Seen>,
+    /// Of the state at the newest look.
+    pub(super) index: Index,
     claims: BTreeMap<ClaimId, Duration>,
     ingests: BTreeMap<String, Ingest>,
 }
@@ -27,12 +30,38 @@ pub struct Memory {
 /// The newest report of a server.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// As sent.
+    /// As sent, but for the tablets: those are gathered over reports.
     pub report: Report,
     /// When it came.
     pub at: Now,
-    /// Where each tablet is in the report.
-    places: HashMap<TabletId, usize>,
+    tablets: Replica<TabletReport>,
+    sums: Sums,
+}
+
+/// Of all that a server reports on its tablets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) bytes: u64,
+    pub(super) rows: u64,
+    /// Tablets that it does not have open.
+    pub(super) not_open: BTreeSet<TabletId>,
+}
+
+impl Sums {
+    fn see(&mut self, was: Option<&TabletReport>, is: Option<&TabletReport>) {
+        if let Some(was) = was {
+            self.bytes = self.bytes.saturating_sub(was.bytes);
+            self.rows = self.rows.saturating_sub(was.load.rows());
+            self.not_open.remove(&was.tablet);
+        }
+        if let Some(is) = is {
+            self.bytes = self.bytes.saturating_add(is.bytes);
+            self.rows = self.rows.saturating_add(is.load.rows());
+            if is.state != TabletState::Open {
+                self.not_open.insert(is.tablet);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +78,31 @@ impl Seen {
 
     /// What the server says about a tablet.
     pub(super) fn tablet(&self, id: TabletId) -> Option<&TabletReport> {
-        self.places.get(&id).and_then(|at| self.report.tablets.get(*at))
+        self.tablets.get(&id)
+    }
+
+    /// Of a life's first report.
+    fn of(report: Report, at: Now) -> Self {
+        let bare = Report { order_version: 0, tablets: Changes::whole(0, Vec::new()), ..report.clone() };
+        let mut seen = Self { report: bare, at, tablets: Replica::default(), sums: Sums::default() };
+        seen.follow(report, at);
+        seen
+    }
+
+    /// Of all its tablets.
+    pub(super) fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// Takes a newer report of the same life. If its tablets say only what changed since a report that was lost, what was
+    /// known of them stays, and so does what the server knew when it reported that.
+    fn follow(&mut self, mut report: Report, at: Now) {
+        let changes = std::mem::replace(&mut report.tablets, Changes::whole(0, Vec::new()));
+        let Self { tablets, sums, .. } = self;
+        if tablets.take_seeing(changes, |was, is| sums.see(was, is)).is_err() {
+            report.order_version = self.report.order_version;
+        }
+        (self.report, self.at) = (report, at);
     }
 }
 
@@ -68,6 +121,7 @@ impl Memory {
             self.since = now.monotonic;
         }
         self.last_tick = now.monotonic;
+        self.index.follow(state);
         self.sizing_due = now.monotonic.saturating_sub(self.last_sizing) >= SIZING;
         if self.sizing_due {
             self.last_sizing = now.monotonic;
@@ -79,14 +133,16 @@ impl Memory {
         self.ingests.retain(|_, i| state.tables.contains_key(&i.table));
     }
 
-    /// Notes a report, unless a newer one of the server has come already.
-    pub fn heard(&mut self, report: Report, at: Now) {
+    /// Notes a report, unless a newer one of the server has come already; gives the newest report whose tablets are known.
+    pub fn heard(&mut self, report: Report, at: Now) -> Option<u64> {
         let key = |r: &Report| (r.incarnation, r.sequence);
-        let old = self.servers.get(&report.server);
-        if old.is_none_or(|seen| key(&seen.report) <= key(&report)) {
-            let places = report.tablets.iter().enumerate().map(|(at, t)| (t.tablet, at)).collect();
-            self.servers.insert(report.server, Seen { report, at, places });
+        let (server, life) = (report.server, report.incarnation);
+        match self.servers.get_mut(&server) {
+            Some(seen) if key(&seen.report) > key(&report) => {}
+            Some(seen) if seen.report.incarnation == life => seen.follow(report, at),
+            _ => drop(self.servers.insert(server, Seen::of(report, at))),
         }
+        self.report_of(server, life)?.tablets.version()
     }
 
     /// Notes that a claim's runner lives.
@@ -102,6 +158,12 @@ impl Memory {
     /// Notes that a bulk ingest has ended.
     pub fn end_ingest(&mut self, name: &str) {
         self.ingests.remove(name);
+    }
+
+    /// What is looked up in the state of the newest look.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
     }
 
     /// All newest reports.
@@ -120,6 +182,11 @@ impl Memory {
     pub fn report_on(&self, id: TabletId, tablet: &Tablet) -> Option<&TabletReport> {
         let (server, life) = tablet.owner?;
         self.report_of(server, life)?.tablet(id).filter(|t| t.epoch == tablet.epoch)
+    }
+
+    /// The bytes of a tablet as anybody has last reported them; 0: unknown.
+    pub(super) fn bytes_of(&self, id: TabletId) -> u64 {
+        self.servers.values().filter_map(|seen| seen.tablet(id)).map(|t| t.bytes).max().unwrap_or(0)
     }
 
     /// Whether it has led for long enough to have heard of everybody.

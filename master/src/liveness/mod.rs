@@ -2,11 +2,13 @@
 //!
 //! [`decide`] is a pure function of the committed state, the leader's [`Memory`] (reports and
 //! keep-alives, never in Raft) and the time. It returns changes for Raft; a change that is proposed
-//! twice or late does nothing.
+//! twice or late does nothing. What it looks at every time is in an [`Index`] and in sums over the reports, so that a look at
+//! a cluster where nothing happens does not walk its tablets.
 
 mod assignment;
 mod balance;
 mod expiry;
+mod index;
 mod memory;
 mod progress;
 mod servers;
@@ -16,6 +18,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use index::Index;
 pub use memory::{Memory, Seen};
 
 use crate::entry::Change;
@@ -76,7 +79,7 @@ pub fn decide(state: &ClusterState, memory: &Memory, policy: &MasterConfig, now:
     changes.extend(servers::started(state, memory));
     changes.extend(servers::dead(state, memory, now));
     changes.extend(assignment::assign(state, memory, now));
-    changes.extend(progress::opened(state, memory));
+    changes.extend(progress::opened(memory));
     changes.extend(steps::closed(state, memory));
     changes.extend(steps::chosen(state, memory));
     changes.extend(steps::overdue(state, now));

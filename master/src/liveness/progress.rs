@@ -6,23 +6,22 @@ use common::ids::{RunId, Seq, TableId, TabletId};
 use common::rpc::master::TabletState;
 
 /// Tablets whose owner has opened them.
-pub(super) fn opened(state: &ClusterState, memory: &Memory) -> Option<Change> {
+pub(super) fn opened(memory: &Memory) -> Option<Change> {
     let is_open = |id: TabletId, t: &Tablet| memory.report_on(id, t).is_some_and(|r| r.state == TabletState::Open);
-    let waiting = state.tablets.iter().filter(|(_, t)| !t.open && t.owner.is_some());
-    let opened: Vec<_> = waiting.filter(|(id, t)| is_open(**id, t)).map(|(id, t)| (*id, t.epoch)).collect();
+    let opened: Vec<_> = memory.index.opening().filter(|(id, t)| is_open(*id, t)).map(|(id, t)| (id, t.epoch)).collect();
     (!opened.is_empty()).then_some(Change::TabletsOpened(opened))
 }
 
 /// Runs that every tablet of their table has applied, or has long known to be aborted.
 pub(super) fn settled(state: &ClusterState, memory: &Memory, now: Now) -> Vec<Change> {
-    state.derived.iter().filter_map(|(id, d)| settled_in(state, *id, d, memory, now)).collect()
+    state.derived.iter().filter_map(|(id, d)| settled_in(*id, d, memory, now)).collect()
 }
 
-fn settled_in(state: &ClusterState, table: TableId, derived: &Derived, memory: &Memory, now: Now) -> Option<Change> {
+fn settled_in(table: TableId, derived: &Derived, memory: &Memory, now: Now) -> Option<Change> {
     if derived.runs.is_empty() && derived.aborted.is_empty() {
         return None;
     }
-    let applied = applied_everywhere(state, table, memory)?;
+    let applied = applied_everywhere(table, memory)?;
     let long_ago = now.wall.before(KEEP_ABORTED);
     let dropped: Vec<RunId> = derived.aborted.iter().filter(|a| a.at < long_ago).map(|a| a.run).collect();
     let moves = derived.runs.first().is_some_and(|(_, version)| *version <= applied);
@@ -30,9 +29,9 @@ fn settled_in(state: &ClusterState, table: TableId, derived: &Derived, memory: &
 }
 
 /// The lowest version that all tablets of a table show; `None` unless all of them are open.
-fn applied_everywhere(state: &ClusterState, table: TableId, memory: &Memory) -> Option<Seq> {
+fn applied_everywhere(table: TableId, memory: &Memory) -> Option<Seq> {
     let mut lowest = Seq::MAX;
-    for (id, tablet) in state.tablets_of(table) {
+    for (id, tablet) in memory.index.of_table(table) {
         let report = memory.report_on(id, tablet).filter(|r| r.state == TabletState::Open)?;
         lowest = lowest.min(report.visible_seq);
     }

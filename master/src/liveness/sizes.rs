@@ -23,7 +23,7 @@ const FIRST_SPLIT_BYTES: u64 = 256 << 20;
 
 /// Tablets above the bounds.
 pub(super) fn splits(state: &ClusterState, memory: &Memory, policy: &MasterConfig, now: Now) -> Vec<Wanted> {
-    let counts = tablets_by_table(state);
+    let counts: BTreeMap<TableId, u64> = memory.index.table_sizes().collect();
     // Halves of a hot tablet help only where they can lie apart.
     let apart = candidates(state, memory).len() > 1;
     let mut out = Vec::new();
@@ -43,12 +43,6 @@ fn split_bytes(tablets: u64, policy: &MasterConfig) -> u64 {
     FIRST_SPLIT_BYTES.saturating_mul(tablets.saturating_mul(tablets)).min(policy.split_bytes)
 }
 
-fn tablets_by_table(state: &ClusterState) -> BTreeMap<TableId, u64> {
-    let mut counts = BTreeMap::new();
-    state.tablets.values().for_each(|t| *counts.entry(t.table).or_default() += 1);
-    counts
-}
-
 fn is_settled(tablet: &Tablet, now: Now, since: Duration) -> bool {
     tablet.open && tablet.procedure.is_none() && now.wall > tablet.assigned_at.after(since)
 }
@@ -61,13 +55,12 @@ fn failed_lately(state: &ClusterState, tablet: TabletId, now: Now) -> bool {
 /// Neighbours that are small together and see no load; each tablet in one pair at most. A table keeps as many tablets as
 /// it was created with: whoever cut it knew why.
 pub(super) fn merges(state: &ClusterState, memory: &Memory, policy: &MasterConfig, now: Now) -> Vec<Wanted> {
-    let mut by_key: Vec<_> = state.tablets.iter().map(|(id, t)| (t.table, &t.range.start, *id, t)).collect();
+    let created_with = |table: TableId| state.tables.get(&table).map_or(0, |t| t.spec.split_at.len() as u64 + 1);
+    let sizes = memory.index.table_sizes().map(|(table, count)| (table, count.saturating_sub(created_with(table))));
+    let mut spare: BTreeMap<TableId, u64> = sizes.filter(|(_, spare)| *spare > 0).collect();
+    let of_tables = spare.keys().flat_map(|table| memory.index.of_table(*table));
+    let mut by_key: Vec<_> = of_tables.map(|(id, t)| (t.table, &t.range.start, id, t)).collect();
     by_key.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
-    let mut spare: BTreeMap<TableId, u64> = tablets_by_table(state);
-    for (table, count) in &mut spare {
-        let created_with = state.tables.get(table).map_or(0, |t| t.spec.split_at.len() as u64 + 1);
-        *count = count.saturating_sub(created_with);
-    }
     let mut out: Vec<Wanted> = Vec::new();
     let mut at = 0;
     while at + 1 < by_key.len() {

@@ -2,6 +2,7 @@ use super::{Memory, Now, decide};
 use crate::entry::{Change, Entry, What};
 use crate::state::{ClusterState, apply};
 use crate::timing::{KEEP_ABORTED, LEASE, MARGIN, RETRY_FAILED};
+use common::changes::{Changes, Part};
 use common::config::{LogKind, MasterConfig};
 use common::envelope::AsJson;
 use common::ids::{Epoch, Incarnation, Seq, ServerId, TabletId};
@@ -98,7 +99,8 @@ impl Leader {
             log: self.log,
             sequence: self.at.as_millis() as u64,
             order_version: 0,
-            tablets,
+            tablets: Changes::whole(self.at.as_millis() as u64, tablets),
+            requests: 0,
             wall,
             leaving: false,
         };
@@ -412,4 +414,77 @@ fn cold_neighbours_are_merged_down_to_what_the_table_was_created_with() {
     // The parts are young, their neighbours are not.
     let found = (0..10).map(|_| merges(&mut leader)).max().unwrap();
     assert_eq!(found, 1, "one pair, and no more than the split has made");
+}
+
+/// A report that says what changed since `base`.
+fn changed(leader: &Leader, (server, incarnation): (ServerId, u64), sequence: u64, base: Option<u64>, put: Vec<TabletReport>) -> Report {
+    Report {
+        server,
+        incarnation: Incarnation(incarnation),
+        address: "host:1".into(),
+        log: leader.log,
+        sequence,
+        order_version: sequence,
+        tablets: Changes { base, version: sequence, part: Part { put, gone: Vec::new() } },
+        requests: 0,
+        wall: leader.now().wall,
+        leaving: false,
+    }
+}
+
+#[test]
+fn reports_of_changes_are_followed_over_losses_streams_lives_and_leaders() {
+    let mut leader = Leader::new();
+    let server = leader.server();
+    let open = |id: u64, bytes| TabletReport { bytes, ..tablet(TabletId(id), Epoch(1), TabletState::Open, 0) };
+    let hear = |leader: &mut Leader, report: Report| leader.memory.heard(report, leader.now());
+    let sum = |leader: &Leader, life| leader.memory.report_of(server, Incarnation(life)).map(|seen| seen.sums().bytes);
+    let one = (server, 1);
+
+    let first = changed(&leader, one, 1, None, vec![open(1, 10), open(2, 20)]);
+    assert_eq!(hear(&mut leader, first), Some(1));
+    let next = changed(&leader, one, 2, Some(1), vec![open(2, 25)]);
+    assert_eq!((hear(&mut leader, next), sum(&leader, 1)), (Some(2), Some(35)));
+    // Report 3 is lost, 4 begins after it: the server is alive, but what it says of tablets and orders is not known.
+    let after_lost = changed(&leader, one, 4, Some(3), vec![open(1, 1000)]);
+    assert_eq!((hear(&mut leader, after_lost), sum(&leader, 1)), (Some(2), Some(35)));
+    assert_eq!(leader.memory.report_of(server, Incarnation(1)).unwrap().report.order_version, 2);
+    let mended = changed(&leader, one, 5, Some(2), vec![open(1, 11)]);
+    assert_eq!((hear(&mut leader, mended), sum(&leader, 1)), (Some(5), Some(36)));
+    // An older one that was on its way for long.
+    let late = changed(&leader, one, 3, Some(2), vec![open(1, 7)]);
+    assert_eq!((hear(&mut leader, late), sum(&leader, 1)), (Some(5), Some(36)));
+    // A new stream begins with everything.
+    let again = changed(&leader, one, 6, None, vec![open(2, 5)]);
+    assert_eq!((hear(&mut leader, again), sum(&leader, 1)), (Some(6), Some(5)));
+    // A new life that begins in the middle, as if its first report was lost.
+    let reborn = changed(&leader, (server, 2), 2, Some(1), vec![open(2, 5)]);
+    assert_eq!((hear(&mut leader, reborn), sum(&leader, 1), sum(&leader, 2)), (None, None, Some(0)));
+    let whole = changed(&leader, (server, 2), 3, None, vec![open(2, 8)]);
+    assert_eq!((hear(&mut leader, whole), sum(&leader, 2)), (Some(3), Some(8)));
+    // Another term: nothing was heard.
+    let (state, now) = (leader.state.clone(), leader.now());
+    leader.memory.lead(2, &state, now);
+    let unknown = changed(&leader, (server, 2), 4, Some(3), vec![open(1, 1)]);
+    assert_eq!((hear(&mut leader, unknown), sum(&leader, 2)), (None, Some(0)));
+}
+
+#[test]
+fn small_tablets_of_a_dead_server_are_spread_by_number() {
+    let mut leader = Leader::new();
+    let servers = [leader.server(), leader.server(), leader.server()];
+    leader.log = LogKind::Object;
+    let splits = (0..30).map(|n| vec![format!("{n:02}").into()]).collect();
+    leader.command(Command::CreateTable { spec: TableSpec { split_at: splits, ..TableSpec::named("raw.a") } });
+    servers.iter().for_each(|s| leader.report(*s, 1, Vec::new()));
+    leader.settle();
+    // One server has a little more in bytes; that must not give all to the other.
+    leader.report(servers[0], 1, vec![TabletReport { bytes: 4096, ..tablet(TabletId(99), Epoch(1), TabletState::Open, 0) }]);
+    let (server, incarnation) = (servers[2], Incarnation(1));
+    leader.apply(What::Change(Change::ServerDead { server, incarnation }));
+    leader.apply(What::Change(Change::LogFenced { server, incarnation, position: 1 }));
+    leader.settle();
+    let count = |server| leader.owners().iter().filter(|o| **o == Some(server)).count();
+    assert!(count(servers[0]).abs_diff(count(servers[1])) <= 1, "{:?}", leader.owners());
+    assert_eq!(count(servers[0]) + count(servers[1]), leader.state.tablets.len());
 }

@@ -3,7 +3,8 @@
 use super::node::Node;
 use crate::liveness::Memory;
 use crate::state::{ClusterState, Step, Tablet, UnderWay};
-use common::ids::{ProcedureId, ServerId, TabletId};
+use bytes::Bytes;
+use common::ids::{ProcedureId, ServerId, TableId, TabletId};
 use common::rpc::master::{Load, ProcedureView, Reply, ServerView, TabletState, TabletView};
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ pub(super) fn servers(node: &Node) -> Reply {
             tablets: 0,
             bytes: 0,
             load: Load::default(),
+            requests: seen.map_or(0, |seen| seen.report.requests),
             silent_ms: silent,
         };
         views.insert(*id, view);
@@ -43,11 +45,19 @@ pub(super) fn servers(node: &Node) -> Reply {
 }
 
 /// See [`Command::ListTablets`](common::rpc::master::Command::ListTablets).
-pub(super) fn tablets(node: &Node) -> Reply {
+pub(super) fn tablets(node: &Node, table: Option<TableId>, after: Option<&(String, Bytes)>, limit: usize) -> Reply {
     let applied = node.state();
+    let state = &applied.state;
+    let mut found: Vec<_> = (state.tablets.iter())
+        .filter(|(_, t)| table.is_none_or(|only| only == t.table))
+        .map(|(id, t)| (state.tables.get(&t.table).map_or("", |table| table.name.as_str()), &t.range.start, *id, t))
+        .filter(|(name, start, ..)| after.is_none_or(|(table, key)| (*name, *start) > (table.as_str(), key)))
+        .collect();
+    found.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    let more = found.len() > limit;
+    found.truncate(limit);
     let memory = node.memory();
-    let views = applied.state.tablets.iter().map(|(id, tablet)| tablet_view(&applied.state, &memory, *id, tablet));
-    Reply::Tablets { tablets: views.collect() }
+    Reply::Tablets { tablets: found.into_iter().map(|(_, _, id, tablet)| tablet_view(state, &memory, id, tablet)).collect(), more }
 }
 
 fn tablet_view(state: &ClusterState, memory: &Memory, id: TabletId, tablet: &Tablet) -> TabletView {

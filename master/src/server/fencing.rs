@@ -47,7 +47,8 @@ pub(super) fn start(node: &Arc<Node>) {
     if node.leads_in().is_none() {
         return;
     }
-    for life in node.state().state.unfenced() {
+    let unfenced = node.state().state.unfenced(node.memory().index().waiting().map(|(_, tablet)| tablet));
+    for life in unfenced {
         let Some(nonce) = node.fencing.begin(&life) else { continue };
         let node = node.clone();
         tokio::spawn(async move {

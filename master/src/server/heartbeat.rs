@@ -42,22 +42,23 @@ async fn exchange(node: &Node, reports: &mut Streaming<Json>, down: &Down) -> Re
 
 /// The answer to a report, after a confirmation of leadership that began after the report came.
 async fn answer(node: &Node, report: Report, told: &mut Option<Told>) -> Result<Orders> {
-    let (server, incarnation, sequence, seen) = (report.server, report.incarnation, report.sequence, report.order_version);
-    hear(node, report)?;
+    let (server, incarnation, sequence, has) = (report.server, report.incarnation, report.sequence, report.order_version);
+    let heard = hear(node, report)?;
     node.confirm.leadership().await?;
     let term = node.leads_in().ok_or_else(|| Error::unavailable("this master does not lead any more"))?;
     let applied = node.state();
     if !told.as_ref().is_some_and(|t| t.is(server, incarnation)) {
-        *told = Some(Told::new(server, incarnation));
+        *told = None;
     }
-    let told = told.get_or_insert_with(|| Told::new(server, incarnation));
-    told.answers = sequence;
-    Ok(told.orders(&applied, term, Some(seen)))
+    let told = told.get_or_insert_with(|| Told::new(server, incarnation, &applied.state));
+    told.has(has);
+    (told.answers, told.heard) = (sequence, heard);
+    Ok(told.orders(&applied, term))
 }
 
-/// Notes a report. This needs no confirmed leadership, and must not wait for it: a server is not dead
-/// because the leader's own disk is slow.
-fn hear(node: &Node, report: Report) -> Result<()> {
+/// Notes a report; gives the newest one whose tablets are known. This needs no confirmed leadership, and must not wait for it:
+/// a server is not dead because the leader's own disk is slow.
+fn hear(node: &Node, report: Report) -> Result<Option<u64>> {
     let (applied, now) = (node.state(), node.now());
     if !applied.state.servers.contains_key(&report.server) {
         return Err(Error::refused(format!(
@@ -65,18 +66,18 @@ fn hear(node: &Node, report: Report) -> Result<()> {
             report.server
         )));
     }
-    if let Some(term) = node.leads_in() {
-        let mut memory = node.memory();
-        memory.lead(term, &applied.state, now);
-        memory.heard(report, now);
-        drop(memory);
-        node.wake.notify_one();
-    }
-    Ok(())
+    let Some(term) = node.leads_in() else { return Ok(None) };
+    let mut memory = node.memory();
+    memory.lead(term, &applied.state, now);
+    let heard = memory.heard(report, now);
+    drop(memory);
+    node.wake.notify_one();
+    Ok(heard)
 }
 
 /// Orders that nobody has asked for, if the change means anything to this server. They extend no lease.
 fn push(node: &Node, applied: &crate::raft::Applied, told: Option<&mut Told>) -> Option<Orders> {
     let term = node.leads_in()?;
-    told.filter(|t| t.is_news(applied)).map(|t| t.orders(applied, term, None))
+    let told = told?;
+    told.is_news(applied).then(|| told.orders(applied, term))
 }

@@ -17,6 +17,9 @@ use storage::procedures::{NewTablet, ObjectPins, Procedures};
 /// Between attempts at what the object store has refused.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Pieces of work at once: each makes several requests to the object store. Whoever ends one looks for the next.
+const AT_ONCE: usize = 16;
+
 /// What tasks are at.
 #[derive(Debug, Default)]
 pub(super) struct Working(Mutex<BTreeSet<Work>>);
@@ -28,6 +31,10 @@ enum Work {
 }
 
 impl Working {
+    fn is_full(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() >= AT_ONCE
+    }
+
     fn begin(&self, work: Work) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(work)
     }
@@ -46,6 +53,9 @@ pub(super) fn start(node: &Arc<Node>) {
     let derive = applied.state.procedures.iter().filter(|(_, p)| p.step == Step::Deriving).map(|(id, _)| Work::Derive(*id));
     let end = applied.state.deletable_tablets().into_iter().map(|(tablet, epoch)| Work::End(tablet, epoch));
     for work in derive.chain(end) {
+        if node.working.is_full() {
+            return;
+        }
         if !node.working.begin(work) {
             continue;
         }

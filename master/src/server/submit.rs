@@ -29,7 +29,10 @@ pub(super) async fn submit(node: &Node, command: Command) -> Result<Reply> {
             Ok(members::list(node))
         }
         Command::ListServers => seen(node, admin::servers).await,
-        Command::ListTablets => seen(node, admin::tablets).await,
+        Command::ListTablets { table, after, limit } => {
+            node.confirm.leadership().await?;
+            Ok(admin::tablets(node, table, after.as_ref(), limit as usize))
+        }
         Command::ListProcedures => seen(node, admin::procedures).await,
         Command::Deletable { home, epoch, objects } => {
             node.confirm.leadership().await?;

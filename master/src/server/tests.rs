@@ -2,6 +2,7 @@
 
 use super::Master;
 use common::catalog::Catalog;
+use common::changes::{Changes, Replica};
 use common::config::{LogKind, MasterConfig};
 use common::ids::{Incarnation, Seq, ServerId};
 use common::rpc::Json;
@@ -11,6 +12,7 @@ use common::schema::TableSpec;
 use common::time::SystemClock;
 use common::{Error, ErrorKind, Result};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -51,7 +53,8 @@ struct Fake {
     server: ServerId,
     incarnation: Incarnation,
     sequence: u64,
-    order_version: u64,
+    list: Replica<common::rpc::master::Desired>,
+    tables: Replica<Arc<common::schema::Table>>,
     held: Vec<TabletReport>,
     up: mpsc::Sender<Json>,
     down: Streaming<Json>,
@@ -62,7 +65,8 @@ impl Fake {
         let (up, reports) = mpsc::channel(8);
         let down = client.heartbeat(ReceiverStream::new(reports)).await.unwrap().into_inner();
         let incarnation = Incarnation(incarnation);
-        let mut fake = Self { server, incarnation, sequence: 0, order_version: 0, held: Vec::new(), up, down };
+        let mut fake =
+            Self { server, incarnation, sequence: 0, list: Replica::default(), tables: Replica::default(), held: Vec::new(), up, down };
         fake.report().await;
         fake
     }
@@ -75,8 +79,9 @@ impl Fake {
             address: "127.0.0.1:9".into(),
             log: LogKind::Disk,
             sequence: self.sequence,
-            order_version: self.order_version,
-            tablets: self.held.clone(),
+            order_version: self.list.version().unwrap_or(0),
+            tablets: Changes::whole(self.sequence, self.held.clone()),
+            requests: 0,
             wall: SystemClock::shared().now(),
             leaving: false,
         };
@@ -92,8 +97,8 @@ impl Fake {
     async fn hold(&mut self, count: usize) -> Orders {
         loop {
             let orders = self.next().await.unwrap();
-            let Some(desired) = orders.desired.clone() else { continue };
-            self.order_version = orders.version;
+            self.list.take(orders.desired.clone()).unwrap();
+            self.tables.take(orders.tables.clone()).unwrap();
             let open = |d: &common::rpc::master::Desired| TabletReport {
                 tablet: d.tablet,
                 epoch: d.epoch,
@@ -104,9 +109,9 @@ impl Fake {
                 load: Default::default(),
                 split: None,
             };
-            self.held = desired.iter().map(open).collect();
+            self.held = self.list.iter().map(open).collect();
             self.report().await;
-            if desired.len() == count {
+            if self.held.len() == count {
                 return orders;
             }
         }
@@ -117,8 +122,9 @@ impl Fake {
 async fn until(client: &mut Client, is: impl Fn(&Catalog) -> bool) -> Catalog {
     let mut stream = client.watch(Json::of(&WatchRequest { known: 0 }).unwrap()).await.unwrap().into_inner();
     within(async {
+        let mut catalog = Catalog::default();
         loop {
-            let catalog: Catalog = stream.message().await.unwrap().unwrap().parse().unwrap();
+            catalog = catalog.after(stream.message().await.unwrap().unwrap().parse().unwrap()).unwrap();
             if is(&catalog) {
                 return catalog;
             }
@@ -145,8 +151,8 @@ async fn a_table_is_created_assigned_opened_and_still_there_after_a_restart() {
     let (master, mut client) = start(folder.path()).await;
     let server = register(&mut client).await;
     let mut fake = Fake::join(&mut client, server, 1).await;
-    let first = fake.hold(1).await;
-    assert_eq!(first.desired.unwrap()[0].table.name, "system.runs");
+    fake.hold(1).await;
+    assert_eq!(fake.tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["system.runs"]);
     let Reply::Table { table, catalog: version } = submit(&mut client, create("raw.a")).await.unwrap() else { panic!() };
     fake.hold(3).await;
     let open = until(&mut client, |c| c.tablets.len() == 3 && c.tablets.iter().all(|t| t.open)).await;
@@ -162,8 +168,8 @@ async fn a_table_is_created_assigned_opened_and_still_there_after_a_restart() {
     assert_eq!(after.table("raw.a"), Some(&*table));
     assert_eq!(after.tablets, open.tablets);
     let mut fake = Fake::join(&mut client, server, 2).await;
-    let orders = fake.hold(3).await;
-    assert!(orders.desired.unwrap().iter().all(|d| d.epoch.0 == 2), "a new life gets higher epochs");
+    fake.hold(3).await;
+    assert!(fake.list.iter().all(|d| d.epoch.0 == 2), "a new life gets higher epochs");
     until(&mut client, |c| c.tablets.iter().all(|t| t.open && t.epoch.0 == 2)).await;
     let mut old = Fake::join(&mut client, server, 1).await;
     assert!(old.next().await.unwrap().fenced, "an earlier life is told to end");

@@ -7,13 +7,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-/// At least this long between two catalogs: a burst of changes is sent as one.
+/// At least this long between two messages: a burst of changes is sent as one.
 const BURST: Duration = Duration::from_millis(5);
+/// And this much longer for each tablet: whoever follows indexes all of them anew.
+const BURST_PER_TABLET: Duration = Duration::from_micros(2);
 /// How often leadership is confirmed while nothing changes: a master that was cut off must not keep gateways on an old
 /// catalog for longer.
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 
-/// Sends the catalog whenever it is newer than what the caller knows, until either side ends.
+/// Sends what changes in the catalog whenever it is newer than what the caller knows, until either side ends.
 pub(super) async fn serve(node: Arc<Node>, known: u64, down: mpsc::Sender<Result<Json, Status>>) {
     let end = tokio::select! {
         end = follow(&node, known, &down) => end,
@@ -29,6 +31,8 @@ async fn follow(node: &Node, mut known: u64, down: &mpsc::Sender<Result<Json, St
     let mut applied = node.applied.clone();
     let mut stop = node.stop.clone();
     node.confirm.leadership().await?;
+    // The catalog follows from the state, so one of this version is this one, whoever has sent it.
+    let mut sent = Some(node.state()).filter(|now| now.state.version == known);
     loop {
         let newer = tokio::select! {
             () = stopped(&mut stop) => return Err(over()),
@@ -40,9 +44,12 @@ async fn follow(node: &Node, mut known: u64, down: &mpsc::Sender<Result<Json, St
             continue;
         };
         known = newer.state.version;
-        if down.send(Ok(Json::of(&state::catalog(&newer.state))?)).await.is_err() {
+        let changes = state::catalog_changes(sent.as_ref().map(|sent| &sent.state), &newer.state);
+        if down.send(Ok(Json::of(&changes)?)).await.is_err() {
             return Ok(());
         }
-        tokio::time::sleep(BURST).await;
+        let burst = BURST + BURST_PER_TABLET * u32::try_from(newer.state.tablets.len()).unwrap_or(u32::MAX);
+        sent = Some(newer);
+        tokio::time::sleep(burst).await;
     }
 }

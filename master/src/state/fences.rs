@@ -21,11 +21,11 @@ impl ClusterState {
         })
     }
 
-    /// Dead lives whose logs in the object store have to be ended before their tablets go on.
+    /// Dead lives whose logs in the object store have to be ended before these tablets, which wait for an owner, go on.
     #[must_use]
-    pub fn unfenced(&self) -> Vec<Life> {
-        let waiting = self.tablets.values().filter(|t| t.owner.is_none()).flat_map(|t| &t.logs);
+    pub fn unfenced<'a>(&self, waiting: impl Iterator<Item = &'a Tablet>) -> Vec<Life> {
         let mut lives: Vec<Life> = waiting
+            .flat_map(|t| &t.logs)
             .filter(|life| life.log == LogKind::Object && !self.lives(life) && self.fence_of(life.server, life.incarnation).is_none())
             .copied()
             .collect();

@@ -30,7 +30,8 @@ pub use endings::Ending;
 pub use pins::Pins;
 pub use procedures::{Past, Step, UnderWay, parts};
 pub use rows::{Aborted, Claim, Definition, Derived, Fence, Life, Server, Tablet};
-pub use view::{catalog, desired};
+pub(crate) use view::differences;
+pub use view::{catalog, catalog_changes, desired, desired_tablet, touched};
 
 use crate::entry::{Change, Entry, What};
 use common::catalog::RunRecord;
@@ -188,7 +189,7 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
         | Command::RemoveMaster { .. }
         | Command::ListMasters
         | Command::ListServers
-        | Command::ListTablets
+        | Command::ListTablets { .. }
         | Command::ListProcedures
         | Command::Deletable { .. } => Err(Error::internal("this command is the leader's, not for the Raft log")),
     }

@@ -3,8 +3,8 @@ use common::schema::Table;
 use common::{Error, Result, version};
 use serde_json::Value as Json;
 
-/// Tablets that a new table may begin with: each costs its server a memtable and a manifest.
-const MAX_TABLETS: usize = 1_000;
+/// Tablets that a new table may begin with: each costs its server a memtable and a manifest. More come by splits.
+const MAX_TABLETS: usize = 20_000;
 
 /// The ranges of a new table's tablets: the key space cut at the spec's `split_at`.
 ///

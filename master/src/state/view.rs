@@ -1,45 +1,94 @@
+//! What gateways and tablet servers see of the state, and what of it changes from one state to the next.
+
 use super::{ClusterState, Derived, Step, Tablet, UnderWay};
 use crate::entry::WHY_LOAD;
-use common::catalog::{self, Catalog, Published};
+use common::catalog::{self, Catalog, CatalogChanges, Published};
+use common::changes::Part;
 use common::ids::{Incarnation, Seq, ServerId, TableId, TabletId};
 use common::rpc::master::{Desired, SplitBy};
-use common::schema::Table;
 use common::version::RangeSet;
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use std::collections::BTreeSet;
 
 /// The catalog that gateways watch.
 #[must_use]
 pub fn catalog(state: &ClusterState) -> Catalog {
-    Catalog {
-        version: state.version,
-        tables: state.tables.values().map(|t| Table::clone(t)).collect(),
-        tablets: tablets(state),
-        servers: servers(state),
-        definitions: state.definitions.iter().map(|(name, d)| definition(name, d)).collect(),
-        published: state.derived.iter().map(|(id, d)| published(state, *id, d)).collect(),
-        watermarks: state.watermarks.iter().map(|(id, at)| (*id, *at)).collect(),
-        ingesting: state.ingesting.iter().copied().collect(),
-        run_records: state.outbox.iter().cloned().collect(),
+    Catalog::default().after(catalog_changes(None, state)).unwrap_or_default()
+}
+
+/// What brings a gateway's catalog from one state to another, in the time of what differs; `None`: from nothing.
+#[must_use]
+pub fn catalog_changes(from: Option<&ClusterState>, to: &ClusterState) -> CatalogChanges {
+    let base = from.map(|from| from.version);
+    let nothing = ClusterState::default();
+    let from = from.unwrap_or(&nothing);
+    let same_watermarks = from.watermarks == to.watermarks;
+    CatalogChanges {
+        base,
+        version: to.version,
+        tables: part(&from.tables, &to.tables, |_, table| Some(table.clone())),
+        tablets: part(&from.tablets, &to.tablets, |id, tablet| Some(shown(*id, tablet))),
+        servers: part(&from.servers, &to.servers, |id, s| s.live.then(|| catalog::Server { id: *id, address: s.address.clone() })),
+        definitions: part(&from.definitions, &to.definitions, |name, d| Some(definition(name, d))),
+        published: published_part(from, to),
+        watermarks: (base.is_none() || !same_watermarks).then(|| to.watermarks.iter().map(|(id, at)| (*id, *at)).collect()),
+        ingesting: (base.is_none() || from.ingesting != to.ingesting).then(|| to.ingesting.iter().copied().collect()),
+        run_records: (base.is_none() || from.outbox != to.outbox).then(|| to.outbox.iter().cloned().collect()),
     }
 }
 
-fn tablets(state: &ClusterState) -> Vec<catalog::Tablet> {
-    let mut all: Vec<_> = (state.tablets.iter())
-        .map(|(id, t)| catalog::Tablet {
-            id: *id,
-            table: t.table,
-            range: t.range.clone(),
-            epoch: t.epoch,
-            server: t.owner.map(|(server, _)| server),
-            open: t.open,
-        })
-        .collect();
-    all.sort_by(|a, b| (a.table, &a.range.start).cmp(&(b.table, &b.range.start)));
-    all
+/// What `show` makes of two maps, told apart; `None` is shown to nobody.
+fn part<K, V, T>(from: &OrdMap<K, V>, to: &OrdMap<K, V>, show: impl Fn(&K, &V) -> Option<T>) -> Part<T>
+where
+    K: Ord + Clone,
+    V: Clone + PartialEq,
+    T: common::changes::Keyed<Key = K>,
+{
+    let mut part = Part::default();
+    for (key, value) in differences(from, to) {
+        match value.and_then(|value| show(key, value)) {
+            Some(item) => part.put.push(item),
+            None => part.gone.push(key.clone()),
+        }
+    }
+    part
 }
 
-fn servers(state: &ClusterState) -> Vec<catalog::Server> {
-    let live = state.servers.iter().filter(|(_, s)| s.live);
-    live.map(|(id, s)| catalog::Server { id: *id, address: s.address.clone() }).collect()
+/// The keys that are new, other or gone in `to`, with what is there now.
+pub(crate) fn differences<'a, K: Ord, V: PartialEq>(
+    from: &'a OrdMap<K, V>,
+    to: &'a OrdMap<K, V>,
+) -> impl Iterator<Item = (&'a K, Option<&'a V>)> {
+    from.diff(to).map(|item| match item {
+        DiffItem::Add(key, value) | DiffItem::Update { new: (key, value), .. } => (key, Some(value)),
+        DiffItem::Remove(key, _) => (key, None),
+    })
+}
+
+fn shown(id: TabletId, t: &Tablet) -> catalog::Tablet {
+    let server = t.owner.map(|(server, _)| server);
+    catalog::Tablet { id, table: t.table, range: t.range.clone(), epoch: t.epoch, server, open: t.open }
+}
+
+/// Where derived tables stand depends on their claims too.
+fn published_part(from: &ClusterState, to: &ClusterState) -> Part<Published> {
+    let mut part = Part::default();
+    for table in books_changed(from, to) {
+        match to.derived.get(&table) {
+            Some(derived) => part.put.push(published(to, table, derived)),
+            None => part.gone.push(table),
+        }
+    }
+    part
+}
+
+/// Derived tables whose books or claims differ.
+fn books_changed(from: &ClusterState, to: &ClusterState) -> BTreeSet<TableId> {
+    let books = differences(&from.derived, &to.derived).map(|(id, _)| *id);
+    let claims = differences(&from.claims, &to.claims).map(|(id, _)| id);
+    let claimed = claims.flat_map(|id| from.claims.get(id).into_iter().chain(to.claims.get(id))).map(|c| c.table);
+    books.chain(claimed).collect()
 }
 
 fn definition(name: &str, d: &super::Definition) -> catalog::Definition {
@@ -70,23 +119,45 @@ fn published(state: &ClusterState, table: TableId, d: &Derived) -> Published {
 /// The tablets that one life of a server should hold.
 #[must_use]
 pub fn desired(state: &ClusterState, server: ServerId, incarnation: Incarnation) -> Vec<Desired> {
-    let mine = state.tablets.iter().filter(|(_, t)| t.owner == Some((server, incarnation)) && !is_closing(state, t));
-    mine.filter_map(|(id, t)| desired_tablet(state, *id, t)).collect()
+    state.tablets.keys().filter_map(|id| desired_tablet(state, *id, (server, incarnation))).collect()
 }
 
-fn desired_tablet(state: &ClusterState, id: TabletId, tablet: &Tablet) -> Option<Desired> {
+/// What one life of a server should know of a tablet; `None`: it should not hold it.
+#[must_use]
+pub fn desired_tablet(state: &ClusterState, id: TabletId, life: (ServerId, Incarnation)) -> Option<Desired> {
+    let tablet = state.tablets.get(&id).filter(|t| t.owner == Some(life) && !is_closing(state, t))?;
     let derived = state.derived.get(&tablet.table);
     Some(Desired {
         tablet: id,
         range: tablet.range.clone(),
         epoch: tablet.epoch,
-        table: Table::clone(state.tables.get(&tablet.table)?),
+        table: tablet.table,
         pin: pin(state, tablet),
         runs: derived.map(|d| d.runs.clone()).unwrap_or_default(),
         aborted: derived.map(|d| d.aborted.iter().map(|a| a.run).collect()).unwrap_or_default(),
         fences: fences(state, tablet),
         split: split(state, tablet),
     })
+}
+
+/// All tablets of which a server may have to hear something else in `to` than in `from`: in the time of what differs, but for
+/// books of derived tables and fences, which take a walk over all tablets.
+#[must_use]
+pub fn touched(from: &ClusterState, to: &ClusterState) -> BTreeSet<TabletId> {
+    let mut touched: BTreeSet<_> = differences(&from.tablets, &to.tablets).map(|(id, _)| *id).collect();
+    for (id, _) in differences(&from.procedures, &to.procedures) {
+        let either = from.procedures.get(id).into_iter().chain(to.procedures.get(id));
+        touched.extend(either.flat_map(UnderWay::tablets));
+    }
+    let mut tables = books_changed(from, to);
+    let books: Vec<_> = tables.iter().flat_map(|id| from.derived.get(id).into_iter().chain(to.derived.get(id))).collect();
+    tables.extend(books.iter().flat_map(|d| &d.inputs).map(|f| f.input));
+    let fenced = from.fences != to.fences;
+    if fenced || !tables.is_empty() {
+        let meant = to.tablets.iter().filter(|(_, t)| tables.contains(&t.table) || fenced && !t.logs.is_empty());
+        touched.extend(meant.map(|(id, _)| *id));
+    }
+    touched
 }
 
 /// Whether a procedure wants the tablet closed: what is missing from its orders a server closes.

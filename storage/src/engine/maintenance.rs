@@ -19,7 +19,7 @@ type Tablets = Mutex<HashMap<TabletId, Slot>>;
 
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>, tablets: Arc<Tablets>, dead_logs: Arc<DeadLogs>) {
-    let mut looked = shared.config.clock.monotonic();
+    let (mut looked, mut round) = (shared.config.clock.monotonic(), 0);
     loop {
         let _ = tokio::time::timeout(ROUND, shared.wake.notified()).await;
         flush_for_memory(&shared, &tablets);
@@ -33,7 +33,8 @@ pub(super) async fn run(shared: Arc<Shared>, tablets: Arc<Tablets>, dead_logs: A
         let now = shared.config.clock.monotonic();
         if now.saturating_sub(looked) >= COMPACT_EVERY {
             looked = now;
-            open_tablets(&tablets).iter().for_each(|t| t.compact_in_background());
+            round += 1;
+            open_tablets(&tablets).iter().filter(|t| t.may_have_aged(round)).for_each(|t| t.compact_in_background());
         }
         if !is_opening(&tablets) {
             dead_logs.sweep().await;
@@ -46,6 +47,9 @@ fn flush_for_memory(shared: &Shared, tablets: &Tablets) {
     let mut open = open_tablets(tablets);
     open.iter().filter(|t| t.has_frozen()).for_each(|t| t.maintain());
     let mut active: usize = open.iter().map(|t| t.active_bytes()).sum();
+    if active <= shared.memory.limit() / 2 {
+        return;
+    }
     open.sort_by_key(|t| t.active_bytes());
     while active > shared.memory.limit() / 2
         && let Some(largest) = open.pop()

@@ -193,6 +193,13 @@ impl Engine {
         self.dead_logs.sweep().await;
     }
 
+    /// Requests of all kinds to the object store so far.
+    #[must_use]
+    pub fn store_requests(&self) -> u64 {
+        let MetricsSnapshot { store_puts, store_gets, store_deletes, store_lists, .. } = self.shared.metrics.snapshot();
+        store_puts + store_gets + store_deletes + store_lists
+    }
+
     /// The counters now.
     #[must_use]
     pub fn metrics(&self) -> MetricsSnapshot {

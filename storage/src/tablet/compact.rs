@@ -65,11 +65,15 @@ impl Inner {
         let _some = self.compacting.read().await;
         let _permit = self.permit().await?;
         self.check_serving()?;
+        let shape = self.shape();
         let points = self.retained().await;
         let deletes = self.range_deletes().await?;
         let (choice, _reserved) = self.choose(&points, &deletes);
         match choice {
-            Choice::Nothing => return Ok(false),
+            Choice::Nothing => {
+                self.at_rest.store(shape, Ordering::Release);
+                return Ok(false);
+            }
             Choice::Drop(names) => self.drop_whole(&names, &points).await?,
             Choice::Move(names, level) => self.move_to(&names, level).await?,
             Choice::Merge(merging) => self.compact(merging, points).await?,

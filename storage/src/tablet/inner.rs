@@ -190,6 +190,8 @@ pub(crate) struct Inner {
     pub(super) compacted: Mutex<HashSet<SliceKey>>,
     /// Background tasks that compact it.
     pub(super) compactors: AtomicUsize,
+    /// The SSTables ([`Inner::shape`]) that there was nothing to compact of when that was last looked at; `u64::MAX`: none.
+    pub(super) at_rest: AtomicU64,
     /// SSTables of level 0 in the slice that has the most.
     pub(super) level0: AtomicUsize,
     /// Bytes of SSTables that a full compaction would keep, about.

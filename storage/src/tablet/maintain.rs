@@ -5,6 +5,9 @@ use crate::sync::read;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Rounds between two looks at a tablet at rest: its slices grow by hours and days.
+const LOOK_AGAIN: u64 = 12;
+
 impl Inner {
     /// Bytes of the memtable that takes writes.
     pub(crate) fn active_bytes(&self) -> usize {
@@ -19,6 +22,19 @@ impl Inner {
     /// The first log segment that its newest manifest needs.
     pub(crate) fn log_from(&self) -> u64 {
         self.log_from.load(Ordering::Acquire)
+    }
+
+    /// Whether a look for compactions that age alone makes due is worth while in this round. One that found nothing to do,
+    /// with the same SSTables as now, is repeated only in every [`LOOK_AGAIN`]th round, different tablets in different ones:
+    /// many tablets at rest cost little.
+    pub(crate) fn may_have_aged(&self, round: u64) -> bool {
+        let at_rest = self.at_rest.load(Ordering::Acquire) == self.shape();
+        !self.state().sstables.is_empty() && (!at_rest || (round + self.id.0).is_multiple_of(LOOK_AGAIN))
+    }
+
+    /// Other SSTables, another number: names are counted up, and few of them are listed at once.
+    pub(super) fn shape(&self) -> u64 {
+        self.next_sstable.load(Ordering::Acquire) << 24 | self.state().sstables.len() as u64 & 0xff_ffff
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -116,6 +116,12 @@ fn is_new(m: &Manifest) -> bool {
         && m.staged.is_empty()
 }
 
+/// Whether an owner that has just begun a tablet would only repeat its first manifest: then that is enough, and from where it
+/// has the log read is no later.
+fn says_the_same(next: &Manifest, first: &Manifest) -> bool {
+    is_new(first) && *next == Manifest { log_from: next.log_from, ..first.clone() }
+}
+
 fn check_taking(shared: &Shared, open: &TabletOpen, found: &Manifest) -> Result<()> {
     let id = open.tablet;
     // An owner that failed to open may try again; a second owner of one epoch could write the first one's names.
@@ -164,7 +170,11 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
     }
     fail::fail_point!("recovery-copied", |_| Err(Error::unavailable("failpoint: recovery-copied")));
     let sstables = open_sstables(shared, &next.sstables);
-    manifest.put(next.clone()).await?;
+    if says_the_same(&next, manifest.current()) {
+        next = manifest.current().clone();
+    } else {
+        manifest.put(next.clone()).await?;
+    }
     shared.staged.take(staged_bytes);
 
     // A death between a manifest and its report leaves holds behind: they end here.
@@ -205,6 +215,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         building: tokio::sync::RwLock::default(),
         compacted: Mutex::default(),
         compactors: AtomicUsize::new(0),
+        at_rest: AtomicU64::new(u64::MAX),
         level0: AtomicUsize::new(0),
         kept: AtomicU64::new(0),
         next_sstable: Arc::new(AtomicU64::new(next.next_sstable)),

@@ -2,11 +2,12 @@ use crate::TabletServer;
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
+use common::changes::{Changes, Replica};
 use common::config::{LogKind, TabletServerConfig};
 use common::ids::{Epoch, Seq, ServerId, TableId, TabletId};
 use common::key::KeyRange;
 use common::row::{Mutation, ReadSpec, Row, RowMutation};
-use common::rpc::master::{Command, Desired, Orders, Reply, Report, TabletState};
+use common::rpc::master::{Command, Desired, Orders, Reply, Report, TabletReport, TabletState};
 use common::rpc::master_service::master_server::{Master, MasterServer};
 use common::rpc::net::Tcp;
 use common::rpc::tablet::{ArrowChunk, ChangesRequest, ReadAt, ReadRequest, RowResult, ScanRequest, Target, WriteRequest};
@@ -38,6 +39,7 @@ pub(super) type Client = TabletsClient<Channel>;
 pub(super) struct Said {
     pub(super) version: u64,
     pub(super) desired: Vec<Desired>,
+    pub(super) tables: Vec<Table>,
     pub(super) fenced: bool,
     /// Reports are not answered.
     pub(super) silent: bool,
@@ -47,31 +49,49 @@ pub(super) struct Said {
 #[derive(Clone, Debug)]
 pub(super) struct FakeMaster {
     said: Arc<watch::Sender<Said>>,
-    heard: Arc<watch::Sender<Option<Report>>>,
+    heard: Arc<watch::Sender<Option<Heard>>>,
+}
+
+/// A report with all tablets as reported up to it.
+#[derive(Clone, Debug)]
+pub(super) struct Heard {
+    report: Report,
+    pub(super) tablets: Vec<TabletReport>,
+}
+
+impl std::ops::Deref for Heard {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        &self.report
+    }
 }
 
 impl FakeMaster {
-    fn orders(&self, answers: u64) -> Orders {
-        let Said { version, desired, fenced, .. } = self.said.borrow().clone();
-        Orders { answers, lease_ms: 2500, term: 1, applied: version, version, desired: Some(desired), fenced, others: false }
+    fn orders(&self, answers: u64, heard: Option<u64>) -> Orders {
+        let Said { version, desired, tables, fenced, .. } = self.said.borrow().clone();
+        let desired = Changes::whole(version, desired);
+        let tables = Changes::whole(version, tables.into_iter().map(Arc::new).collect());
+        Orders { answers, lease_ms: 2500, term: 1, applied: version, heard, desired, tables, fenced, others: false }
     }
 
     async fn answer(self, mut reports: Streaming<Json>, down: tokio::sync::mpsc::Sender<Result<Json, Status>>) {
-        let (mut said, mut answers) = (self.said.subscribe(), 0);
+        let (mut said, mut answers, mut tablets) = (self.said.subscribe(), 0, Replica::<TabletReport>::default());
         loop {
             tokio::select! {
                 report = reports.next() => {
                     let Some(Ok(report)) = report else { return };
                     let report: Report = report.parse().unwrap();
                     answers = report.sequence;
-                    self.heard.send_replace(Some(report));
+                    tablets.take(report.tablets.clone()).unwrap();
+                    self.heard.send_replace(Some(Heard { report, tablets: tablets.iter().cloned().collect() }));
                 }
                 _ = said.changed() => {}
             }
             if said.borrow_and_update().silent {
                 continue;
             }
-            if down.send(Ok(Json::of(&self.orders(answers)).unwrap())).await.is_err() {
+            if down.send(Ok(Json::of(&self.orders(answers, tablets.version())).unwrap())).await.is_err() {
                 return;
             }
         }
@@ -143,7 +163,10 @@ impl World {
     /// Starts a server and opens `tables`, each as one tablet of the table's number, at `epoch`.
     pub(super) async fn serve(&self, tables: &[&Table], epoch: u64) -> (TabletServer, Client) {
         let server = self.start().await;
-        self.order(|said| said.desired = tables.iter().map(|t| desired(t, epoch)).collect());
+        self.order(|said| {
+            said.tables = tables.iter().map(|t| Table::clone(t)).collect();
+            said.desired = tables.iter().map(|t| desired(t, epoch)).collect();
+        });
         for table in tables {
             self.until_tablet(table.id.0, |epoch_is, state| epoch_is == epoch && *state == TabletState::Open).await;
         }
@@ -161,7 +184,7 @@ impl World {
     }
 
     /// Waits for a report that `is` what the test wants.
-    pub(super) async fn until(&self, is: impl Fn(&Report) -> bool) -> Report {
+    pub(super) async fn until(&self, is: impl Fn(&Heard) -> bool) -> Heard {
         let mut heard = self.master.heard.subscribe();
         let found = tokio::time::timeout(DEADLINE, heard.wait_for(|r| r.as_ref().is_some_and(&is))).await;
         found
@@ -172,7 +195,7 @@ impl World {
     }
 
     /// Waits until tablet `id` is as it should be.
-    pub(super) async fn until_tablet(&self, id: u64, is: impl Fn(u64, &TabletState) -> bool) -> Report {
+    pub(super) async fn until_tablet(&self, id: u64, is: impl Fn(u64, &TabletState) -> bool) -> Heard {
         self.until(|r| r.tablets.iter().any(|t| t.tablet == TabletId(id) && is(t.epoch.0, &t.state))).await
     }
 
@@ -191,7 +214,7 @@ pub(super) fn desired(table: &Table, epoch: u64) -> Desired {
         tablet: TabletId(table.id.0),
         range: KeyRange::ALL,
         epoch: Epoch(epoch),
-        table: table.clone(),
+        table: table.id,
         pin: Some(Seq::ZERO),
         runs: Vec::new(),
         aborted: Vec::new(),

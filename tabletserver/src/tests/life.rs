@@ -64,7 +64,7 @@ async fn without_a_lease_nothing_is_served() {
     let t = table(7, "raw.t", TableKind::Raw);
     let clock = ManualClock::at(Micros(1_000_000_000));
     let server = world.start_with(clock.clone()).await;
-    world.order(|said| said.desired = vec![desired(&t, 1)]);
+    world.order(|said| (said.tables, said.desired) = (vec![t.clone()], vec![desired(&t, 1)]));
     world.until_tablet(7, |_, state| *state == TabletState::Open).await;
     let mut c = client(&server).await;
     write(&mut c, &t, vec![set(&t, "a", 1)]).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_tablet_that_does_not_open_is_reported_with_the_reason() {
     let (server, _) = world.serve(&[&t], 5).await;
     server.shutdown().await.unwrap();
     let server = world.start().await;
-    world.order(|said| said.desired = vec![desired(&t, 4)]);
+    world.order(|said| (said.tables, said.desired) = (vec![t.clone()], vec![desired(&t, 4)]));
     let failed = |state: &TabletState| matches!(state, TabletState::Failed { reason } if !reason.is_empty());
     world.until_tablet(7, |epoch, state| epoch == 4 && failed(state)).await;
     world.order(|said| said.desired = vec![desired(&t, 6)]);

@@ -113,7 +113,7 @@ async fn a_surplus_tablet_is_closed_and_reported_closed() {
     let (t, u) = (table(7, "raw.t", TableKind::Raw), table(8, "raw.u", TableKind::Raw));
     let (server, mut c) = world.serve(&[&t, &u], 1).await;
     write(&mut c, &t, vec![set(&t, "a", 1)]).await.unwrap();
-    world.order(|said| said.desired.retain(|d| d.table.name == "raw.u"));
+    world.order(|said| said.desired.retain(|d| d.table == u.id));
     let report = world.until_tablet(7, |_, state| *state == TabletState::Closed).await;
     assert_eq!(report.tablets.iter().find(|r| r.tablet.0 == 7).unwrap().visible_seq, Seq(1));
     assert_eq!(read(&mut c, &t, ReadSpec::default(), ReadAt::newest()).await.unwrap_err().kind, ErrorKind::NotMine);

@@ -85,6 +85,9 @@ pub struct ServerView {
     pub bytes: u64,
     /// What clients do to them.
     pub load: Load,
+    /// Requests that this life has made to the object store.
+    #[serde(default)]
+    pub requests: u64,
     /// Milliseconds since its last report came; `None`: the leader has heard none.
     pub silent_ms: Option<u64>,
 }

@@ -1,12 +1,14 @@
 //! Messages of a heartbeat stream: reports up, orders down.
 
+use crate::changes::{Changes, Keyed};
 use crate::config::LogKind;
-use crate::ids::{Epoch, Incarnation, RunId, Seq, ServerId, TabletId};
+use crate::ids::{Epoch, Incarnation, RunId, Seq, ServerId, TableId, TabletId};
 use crate::key::KeyRange;
 use crate::schema::Table;
 use crate::time::Micros;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a tablet server sends up its heartbeat stream: at its start, each 0.5 s, and when something changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,10 +24,13 @@ pub struct Report {
     pub log: LogKind,
     /// Counts this incarnation's reports; echoed by [`Orders::answers`], so a lease runs from the send time.
     pub sequence: u64,
-    /// The newest [`Orders::version`] that it has seen.
+    /// The version of the desired list that it has; 0: none.
     pub order_version: u64,
-    /// The tablets it holds.
-    pub tablets: Vec<TabletReport>,
+    /// The tablets it holds, at version `sequence`: what changed since the newest report that the leader has, all in a stream's first.
+    pub tablets: Changes<TabletReport>,
+    /// Requests that this life has made to the object store.
+    #[serde(default)]
+    pub requests: u64,
     /// Wall clock at sending; a server more than 10 s off is given no tablets.
     pub wall: Micros,
     /// It is about to end and wants its tablets to go on elsewhere.
@@ -54,6 +59,14 @@ pub struct TabletReport {
     /// The answer to [`Desired::split`].
     #[serde(default)]
     pub split: Option<SplitPoint>,
+}
+
+impl Keyed for TabletReport {
+    type Key = TabletId;
+
+    fn key(&self) -> TabletId {
+        self.tablet
+    }
 }
 
 /// What clients do to a tablet, a second.
@@ -118,10 +131,12 @@ pub struct Orders {
     pub term: u64,
     /// See `term`.
     pub applied: u64,
-    /// Of the desired list.
-    pub version: u64,
-    /// The tablets this server should hold. Always the full list for now; absent: as in `version`, unchanged.
-    pub desired: Option<Vec<Desired>>,
+    /// The newest report whose tablets the leader has ([`Report::sequence`]); absent: none, so all of them are to be said.
+    pub heard: Option<u64>,
+    /// The tablets this server should hold: what changed since the list that it last said to have. Its versions are the state's.
+    pub desired: Changes<Desired>,
+    /// The tables of those tablets; at the same version.
+    pub tables: Changes<Arc<Table>>,
     /// This incarnation has been replaced or declared dead: end yourself.
     pub fenced: bool,
     /// Whether other servers could take this one's tablets, so that leaving waits for that.
@@ -138,8 +153,8 @@ pub struct Desired {
     pub range: KeyRange,
     /// At which epoch.
     pub epoch: Epoch,
-    /// Its table.
-    pub table: Table,
+    /// Its table, which is in [`Orders::tables`].
+    pub table: TableId,
     /// The oldest seq that some change reader still needs; `None`: nobody follows this table.
     pub pin: Option<Seq>,
     /// Published runs that some tablet has not yet reported as applied, oldest first.
@@ -152,4 +167,12 @@ pub struct Desired {
     /// The server is asked where to cut it.
     #[serde(default)]
     pub split: Option<SplitBy>,
+}
+
+impl Keyed for Desired {
+    type Key = TabletId;
+
+    fn key(&self) -> TabletId {
+        self.tablet
+    }
 }

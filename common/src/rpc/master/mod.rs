@@ -12,6 +12,7 @@ use crate::objects::{Referrer, SstableName};
 use crate::schema::{Table, TableSpec};
 use crate::time::Micros;
 use crate::version::{RangeSet, VersionMap};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// What `Submit` takes. A follower hands it to the leader, who answers with a [`Reply`].
@@ -151,8 +152,17 @@ pub enum Command {
     },
     /// Reads the servers with what they hold and bear.
     ListServers,
-    /// Reads the tablets with what they hold and bear.
-    ListTablets,
+    /// Reads a page of the tablets with what they hold and bear, by table, then key.
+    ListTablets {
+        /// Only of this table.
+        #[serde(default)]
+        table: Option<TableId>,
+        /// Only those behind this one: the table's name and where the tablet begins.
+        #[serde(default)]
+        after: Option<(String, Bytes)>,
+        /// At most so many.
+        limit: u32,
+    },
     /// Reads the procedures under way and the newest that have ended.
     ListProcedures,
     /// Holds all SSTables of a tablet for a referrer, those to come included, until [`Command::NarrowPins`].
@@ -289,10 +299,13 @@ pub enum Reply {
         /// By id.
         servers: Vec<ServerView>,
     },
-    /// All tablets.
+    /// A page of tablets.
     Tablets {
-        /// By id.
+        /// By table, then key.
         tablets: Vec<TabletView>,
+        /// Whether there are more behind them.
+        #[serde(default)]
+        more: bool,
     },
     /// Procedures.
     Procedures {

@@ -1,9 +1,12 @@
 use super::*;
+use crate::liveness::Index;
+use crate::state::{catalog, catalog_changes, desired, desired_tablet, touched};
+use common::catalog::Catalog;
 use common::ids::ProcedureId;
 use common::objects::Referrer;
-use common::rpc::master::Procedure;
+use common::rpc::master::{Desired, Procedure};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const RAW: [&str; 2] = ["raw.a", "raw.b"];
 const DERIVED: [&str; 3] = ["core.x", "core.y", "core.z"];
@@ -199,15 +202,60 @@ impl Given {
     }
 }
 
+/// Whoever follows the state by what changes.
+#[derive(Default)]
+struct Following {
+    catalog: Catalog,
+    lists: BTreeMap<(ServerId, Incarnation), BTreeMap<TabletId, Desired>>,
+    index: Index,
+}
+
+impl Following {
+    /// Sees what whoever looks at all of it sees.
+    fn step(&mut self, before: &ClusterState, after: &ClusterState) {
+        let from = (self.catalog.version == before.version && before.version > 0).then_some(before);
+        self.catalog = self.catalog.after(catalog_changes(from, after)).unwrap();
+        assert_eq!(self.catalog, catalog(after));
+        for (id, server) in &after.servers {
+            for life in 1..=server.incarnation.0 {
+                let life = (*id, Incarnation(life));
+                let list = self.lists.entry(life).or_default();
+                for tablet in touched(before, after) {
+                    match desired_tablet(after, tablet, life) {
+                        Some(desired) => drop(list.insert(tablet, desired)),
+                        None => drop(list.remove(&tablet)),
+                    }
+                }
+                assert_eq!(list.values().cloned().collect::<Vec<_>>(), desired(after, life.0, life.1));
+            }
+        }
+        self.index.follow(after);
+        let ids = |waiting: bool| after.tablets.iter().filter(move |(_, t)| t.owner.is_none() == waiting).map(|(id, _)| *id);
+        assert!(self.index.waiting().map(|(id, _)| id).eq(ids(true)));
+        let opening = after.tablets.iter().filter(|(_, t)| t.owner.is_some() && !t.open);
+        assert!(self.index.opening().eq(opening.map(|(id, t)| (*id, t))));
+        for (id, server) in &after.servers {
+            let life = (*id, server.incarnation);
+            let owned = after.tablets.values().filter(|t| t.owner == Some(life)).count();
+            assert_eq!(self.index.owned(life.0, life.1), owned);
+        }
+        for table in after.tables.keys() {
+            assert!(self.index.of_table(*table).eq(after.tablets_of(*table)));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn random_histories_keep_the_invariants(history in proptest::collection::vec(steps(), 1..120)) {
         let mut c = Cluster::default();
         let mut given = Given::default();
+        let mut following = Following::default();
         for step in &history {
             let before = c.state.clone();
             let _ = c.run(what(&before, step));
             given.step(&before, &c.state);
+            following.step(&before, &c.state);
         }
         let text = serde_json::to_string(&c.state).unwrap();
         prop_assert_eq!(serde_json::from_str::<ClusterState>(&text).unwrap(), c.state);

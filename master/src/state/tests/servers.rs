@@ -50,16 +50,16 @@ fn a_tablet_goes_on_elsewhere_once_its_log_is_ended() {
     c.raw("raw.a");
     let (lost, other, tablet) = (c.server(), c.server(), TabletId(1));
     c.assign(tablet, lost, 1);
-    assert!(c.state.unfenced().is_empty());
+    assert!(c.state.unfenced(c.state.tablets.values()).is_empty());
     c.change(Change::ServerDead { server: lost, incarnation: Incarnation(1) });
-    let due: Vec<_> = c.state.unfenced().iter().map(|l| (l.server, l.incarnation)).collect();
+    let due: Vec<_> = c.state.unfenced(c.state.tablets.values()).iter().map(|l| (l.server, l.incarnation)).collect();
     assert_eq!(due, [(lost, Incarnation(1))]);
     c.assign(tablet, other, 1);
     assert_eq!(c.state.tablets[&tablet].owner, None, "its log may still grow");
     let fenced = |position| Change::LogFenced { server: lost, incarnation: Incarnation(1), position };
     c.change(fenced(7));
     c.change(fenced(9));
-    assert!(c.state.unfenced().is_empty());
+    assert!(c.state.unfenced(c.state.tablets.values()).is_empty());
     c.assign(tablet, other, 1);
     assert_eq!(c.state.tablets[&tablet].owner, Some((other, Incarnation(1))));
     assert_eq!(desired(&c.state, other, Incarnation(1))[0].fences, [(lost, Incarnation(1), 7)]);
@@ -105,11 +105,11 @@ fn orders_name_table_pin_runs_and_aborted_runs() {
     let (given_up, aborted, _) = c.claim(derived, windows(&[(0, 1)])).unwrap();
     c.command(Command::Abandon { claim: given_up, record: None }).unwrap();
     let list = desired(&c.state, server, Incarnation(1));
-    let of = |id: TableId| list.iter().find(|d| d.table.id == id).unwrap();
+    let of = |id: TableId| list.iter().find(|d| d.table == id).unwrap();
     assert_eq!(of(raw).pin, Some(Seq(7)));
     assert_eq!((of(derived).pin, &of(derived).runs, &of(derived).aborted), (None, &vec![(run, Seq(1))], &vec![aborted]));
     assert!(desired(&c.state, server, Incarnation(2)).is_empty());
     c.claim(derived, windows(&[(0, 1)])).unwrap();
     let list = desired(&c.state, server, Incarnation(1));
-    assert_eq!(list.iter().find(|d| d.table.id == derived).unwrap().pin, Some(Seq(1)), "a live claim's base is pinned");
+    assert_eq!(list.iter().find(|d| d.table == derived).unwrap().pin, Some(Seq(1)), "a live claim's base is pinned");
 }
