@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::DEADLINE;
 
-/// The built binary, without any setting of the caller's environment.
+/// The built binary, or the one that `STELE_SCALE_BINARY` names, without any setting of the caller's environment.
 pub fn stele() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stele"));
+    let binary = std::env::var_os("STELE_SCALE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_stele").into());
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STELE_")) {
         command.env_remove(name);
     }
@@ -96,6 +97,11 @@ impl Running {
             panic!("{command:?} does not say where it listens:\n{}", std::fs::read_to_string(log).unwrap_or_default())
         });
         Self { child, address }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL, as a power loss would: nothing can be said or written any more.
