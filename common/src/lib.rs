@@ -2,7 +2,7 @@
 //! object-store wrappers and the RPC contracts that the roles speak to each other.
 //!
 //! Modules import one way: `ids`, `time`, `error`, `limits`, `objects`, `changes` → `key`, `value` →
-//! `schema`, `row` → `conditional`, `catalog` → `rpc`. `storage` and `derived` never import `rpc`.
+//! `schema`, `row` → `conditional`, `catalog` → `rpc` → `surroundings` (with `store`, `threads`). `storage` and `derived` never import `rpc`.
 
 pub mod catalog;
 pub mod changes;
@@ -19,6 +19,8 @@ pub mod row;
 pub mod rpc;
 pub mod schema;
 pub mod store;
+pub mod surroundings;
+pub mod threads;
 pub mod time;
 pub mod value;
 pub mod version;

@@ -5,7 +5,7 @@
 //! state, the reports it has heard and the time) and `raft` (the state machine on local disk) → `identity`,
 //! `copy` (the object store's copy) → `server` (gRPC and the leader's loop).
 //!
-//! Entry points: [`Master::start`], [`state::apply`], [`liveness::decide`].
+//! Entry points: [`Master::start`], [`Running::start`], [`state::apply`], [`liveness::decide`].
 
 mod copy;
 pub mod entry;
@@ -16,4 +16,4 @@ mod server;
 pub mod state;
 pub mod timing;
 
-pub use server::Master;
+pub use server::{Master, Running};

@@ -3,6 +3,7 @@
 use crate::procedures::{NothingPinned, ObjectPins};
 use common::ids::{Incarnation, ServerId};
 use common::store::SharedStore;
+use common::threads::Threads;
 use common::time::SharedClock;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,6 +74,8 @@ pub struct EngineConfig {
     pub compaction: CompactionConfig,
     /// Whether flushes and compactions start by themselves.
     pub background: bool,
+    /// Where they run.
+    pub threads: Threads,
 }
 
 /// How an engine compacts; which SSTables is the table's choice.
@@ -204,6 +207,7 @@ impl EngineConfig {
             pins: Arc::new(NothingPinned),
             compaction: CompactionConfig::default(),
             background: true,
+            threads: Threads::Own,
         }
     }
 }

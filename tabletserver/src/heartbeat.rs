@@ -13,6 +13,7 @@ use common::config::LogKind;
 use common::rpc::Json;
 use common::rpc::master::{Orders, Report, TabletReport};
 use common::rpc::net::SharedNet;
+use common::threads::Threads;
 use common::{Error, Result};
 use futures::StreamExt;
 use std::sync::Arc;
@@ -72,10 +73,15 @@ impl Heartbeat {
     ///
     /// # Errors
     /// `Unavailable` if there is no thread for it.
-    pub fn spawn(self, stop: CancellationToken) -> Result<oneshot::Receiver<Result<()>>> {
+    pub fn spawn(self, threads: Threads, stop: CancellationToken) -> Result<oneshot::Receiver<Result<()>>> {
+        let (tell, ended) = oneshot::channel();
+        if threads == Threads::Callers {
+            // Nobody may wait any more for how it ended.
+            tokio::spawn(async { tell.send(self.run(stop).await) });
+            return Ok(ended);
+        }
         let no_thread = |e| Error::unavailable(format!("cannot start the heartbeat thread: {e}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
-        let (tell, ended) = oneshot::channel();
         let beat = move || {
             // Nobody may wait any more for how it ended.
             let _ = tell.send(runtime.block_on(self.run(stop)));

@@ -1,19 +1,18 @@
 //! Threads of their own for scans and change scans, so that they cannot starve point reads and writes.
 
+use common::threads::{Pool, Threads};
 use common::{Error, Result};
 use std::future::Future;
 use std::sync::Arc;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// A small runtime and the permits to make a batch on it.
+/// Threads and the permits to make a batch on them.
 ///
 /// A permit is held while one batch is made and never while it waits to be sent: a query that reads one of
 /// its streams only after another must not keep the other from going on.
 #[derive(Debug)]
 pub struct ScanPool {
-    /// `Some` until dropped.
-    runtime: Option<Runtime>,
+    pool: Pool,
     permits: Arc<Semaphore>,
 }
 
@@ -36,11 +35,9 @@ impl ScanPool {
     ///
     /// # Errors
     /// `Unavailable` if the threads cannot be made.
-    pub fn new() -> Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(2, |n| (n.get() / 2).max(2));
-        let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name("scan").enable_all().build();
-        let runtime = runtime.map_err(|e| Error::unavailable(format!("cannot make {threads} scan threads: {e}")))?;
-        Ok(Self { runtime: Some(runtime), permits: Arc::new(Semaphore::new(threads * 2)) })
+    pub fn new(threads: Threads) -> Result<Self> {
+        let count = threads.half(2);
+        Ok(Self { pool: Pool::new(threads, "scan", count)?, permits: Arc::new(Semaphore::new(count * 2)) })
     }
 
     /// Its permits.
@@ -51,18 +48,12 @@ impl ScanPool {
 
     /// Runs `work` on its threads.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.runtime {
-            runtime.spawn(work);
-        }
+        drop(self.pool.spawn(work));
     }
 }
 
 impl Drop for ScanPool {
     fn drop(&mut self) {
         self.permits.close();
-        if let Some(runtime) = self.runtime.take() {
-            // Dropping a runtime waits, which the thread of another runtime must not.
-            runtime.shutdown_background();
-        }
     }
 }

@@ -10,9 +10,11 @@ use crate::plan::WantedList;
 use crate::registry::Registry;
 use crate::service::TabletsService;
 use common::config::{LogKind, TabletServerConfig};
-use common::rpc::net::{Listening, SharedNet, Tcp};
+use common::rpc::net::Listening;
 use common::rpc::tablets_service::tablets_server::TabletsServer;
 use common::store::{self, SharedStore};
+use common::surroundings::Surroundings;
+use common::threads::Threads;
 use common::time::SharedClock;
 use common::{Error, Result, limits};
 use object_store::path::Path;
@@ -20,7 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use storage::{DiskCacheConfig, Engine, EngineConfig};
+use storage::{CompactionConfig, DiskCacheConfig, Engine, EngineConfig};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -89,16 +91,17 @@ impl TabletServer {
     /// `FailedPrecondition` if the folder is in use or the object store is not sound, `InvalidArgument` for a
     /// configuration that cannot work, `Unavailable` if store, folder, address or masters are out of reach.
     pub async fn start(config: TabletServerConfig, clock: SharedClock) -> Result<Self> {
-        Self::start_on(config, clock, Tcp::shared()).await
+        Self::start_in(config, Surroundings::machine(clock)).await
     }
 
-    /// As [`Self::start`], on this network.
+    /// As [`Self::start`], in these surroundings.
     ///
     /// # Errors
     /// As there.
-    pub async fn start_on(config: TabletServerConfig, clock: SharedClock, net: SharedNet) -> Result<Self> {
+    pub async fn start_in(config: TabletServerConfig, around: Surroundings) -> Result<Self> {
         let data = DataDir::take(&config.data_dir)?;
-        let store = store::open(&config.store)?;
+        let store = around.open_store(&config.store)?;
+        let Surroundings { clock, net, threads, .. } = around;
         store::prove_create_if_absent(&store).await?;
         let taken = |e| Error::unavailable(format!("cannot listen on {}: {e}", config.listen));
         let listening = net.listen(config.listen).await.map_err(taken)?;
@@ -111,11 +114,11 @@ impl TabletServer {
         let identity = data.begin_life(server, cluster_of(&store).await?)?;
         tracing::info!(server = server.0, incarnation = identity.incarnation.0, %local_addr, "tablet server starts");
         let pins = Arc::new(ClusterPins::new(net.clone(), config.masters.clone()));
-        let engine = open_engine(&config, &identity, store, &data, &clock, pins).await?;
+        let engine = open_engine(&config, &identity, store, &data, &clock, pins, threads).await?;
         let (lease, registry) = (LeaseGuard::new(clock.clone()), Registry::default());
         let host = Arc::new(Host { engine, registry, lease, clock, leaving: AtomicBool::new(false), others: AtomicBool::new(false) });
         let reporter = Reporter { identity: identity.clone(), address, log: config.log, masters: config.masters, net };
-        let parts = Parts::start(host, data, reporter, listening)?;
+        let parts = Parts::start(host, data, reporter, listening, threads)?;
         let (stop, (tell, ended)) = (CancellationToken::new(), watch::channel(None));
         tokio::spawn(supervise(parts, stop.clone(), tell));
         Ok(Self { local_addr, identity, stop, ended })
@@ -184,6 +187,7 @@ async fn open_engine(
     data: &DataDir,
     clock: &SharedClock,
     pins: Arc<ClusterPins>,
+    threads: Threads,
 ) -> Result<Arc<Engine>> {
     let defaults = match config.log {
         LogKind::Disk => EngineConfig::new(who.server, who.incarnation, store, data.log_dir(), clock.clone()),
@@ -191,16 +195,17 @@ async fn open_engine(
     };
     let disk_cache = config.disk_cache().map(|bytes| DiskCacheConfig { folder: data.cache_dir(), bytes });
     let (memtable_bytes, cache_bytes) = (config.memtable_bytes, config.cache_bytes);
-    Engine::open(EngineConfig { memtable_bytes, cache_bytes, disk_cache, pins, ..defaults }).await
+    let compaction = CompactionConfig { concurrent: threads.half(1), ..CompactionConfig::default() };
+    Engine::open(EngineConfig { memtable_bytes, cache_bytes, disk_cache, pins, compaction, threads, ..defaults }).await
 }
 
 impl Parts {
-    fn start(host: Arc<Host>, data: DataDir, reporter: Reporter, listening: Listening) -> Result<Self> {
+    fn start(host: Arc<Host>, data: DataDir, reporter: Reporter, listening: Listening, threads: Threads) -> Result<Self> {
         let (desired, orders) = watch::channel::<Option<Arc<WantedList>>>(None);
         let (progress, progressed) = watch::channel((0, 0));
         let (drain, drained) = oneshot::channel();
         let (converging, beating) = (CancellationToken::new(), CancellationToken::new());
-        let service = TabletsServer::new(TabletsService::new(host.clone())?)
+        let service = TabletsServer::new(TabletsService::new(host.clone(), threads)?)
             .max_decoding_message_size(limits::MAX_RPC_MESSAGE_BYTES)
             .max_encoding_message_size(limits::MAX_RPC_MESSAGE_BYTES);
         let rpc = tokio::spawn(async move {
@@ -217,7 +222,7 @@ impl Parts {
         let heart = Heartbeat::new(host.clone(), reporter, Mailbox::new(desired, progress));
         Ok(Self {
             converger: tokio::spawn(converge::run(host.clone(), orders, converging.clone())),
-            heart: heart.spawn(beating.clone())?,
+            heart: heart.spawn(threads, beating.clone())?,
             progress: progressed,
             host,
             data,

@@ -15,6 +15,7 @@ use common::rpc::tablet::{
     DropStagedRequest, ReadRequest, ReadResponse, ScanRequest, StageRequest, StatusRequest, StatusResponse, WriteRequest, WriteResponse,
 };
 use common::rpc::tablets_service::tablets_server::Tablets;
+use common::threads::Threads;
 use futures::stream::BoxStream;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -31,8 +32,8 @@ impl TabletsService {
     ///
     /// # Errors
     /// `Unavailable` if there are no threads for scans.
-    pub fn new(host: Arc<Host>) -> Result<Self> {
-        Ok(Self { host, pool: ScanPool::new()? })
+    pub fn new(host: Arc<Host>, threads: Threads) -> Result<Self> {
+        Ok(Self { host, pool: ScanPool::new(threads)? })
     }
 }
 

@@ -1,5 +1,5 @@
 use common::{Error, Result};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
 use std::fs::File;
 use std::ops::RangeBounds;
 use std::path::Path;
@@ -20,8 +20,8 @@ pub struct Disk {
 #[derive(Debug)]
 struct Open {
     db: Database,
-    // Declared after the database: it is released last.
-    _lock: File,
+    // Declared after the database: it is released last. `None`: there is no folder.
+    lock: Option<File>,
 }
 
 /// What one write does to the log, beside setting values.
@@ -48,10 +48,30 @@ impl Disk {
             std::fs::TryLockError::Error(e) => failed(&e),
         })?;
         let db = Database::create(folder.join(FILE)).map_err(|e| failed(&e))?;
-        let disk = Self { open: Arc::new(Open { db, _lock: lock }) };
-        disk.write(Durability::Immediate, |_| Ok(()))?;
+        let disk = Self::of(db, Some(lock))?;
         File::open(folder).and_then(|f| f.sync_all()).map_err(|e| failed(&e))?;
         Ok(disk)
+    }
+
+    /// What takes the place of the file, in memory: nothing that is written to it keeps a thread waiting.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt` if it cannot be opened.
+    pub fn in_memory(file: impl StorageBackend) -> Result<Self> {
+        let db = Builder::new().create_with_backend(file).map_err(|e| Error::unavailable(format!("cannot open the Raft file: {e}")))?;
+        Self::of(db, None)
+    }
+
+    fn of(db: Database, lock: Option<File>) -> Result<Self> {
+        let disk = Self { open: Arc::new(Open { db, lock }) };
+        disk.write(Durability::Immediate, |_| Ok(()))?;
+        Ok(disk)
+    }
+
+    /// Whether a write may keep its thread waiting.
+    #[must_use]
+    pub(super) fn waits(&self) -> bool {
+        self.open.lock.is_some()
     }
 
     /// Whether this is the last handle, so that dropping it gives the folder free.

@@ -1,6 +1,7 @@
 use super::start::Running;
+use crate::raft::Disk;
 use common::config::MasterConfig;
-use common::rpc::net::Tcp;
+use common::surroundings::Surroundings;
 use common::time::SharedClock;
 use common::{Error, Result};
 use std::net::SocketAddr;
@@ -30,7 +31,11 @@ impl Master {
     /// store ignores create-if-absent; `Unavailable` if the address or the store cannot be had; `Corrupt`.
     pub async fn start(config: MasterConfig, clock: SharedClock) -> Result<Self> {
         let threads = Threads::start()?;
-        let running = threads.run(Running::start(config, clock, Tcp::shared())).await?;
+        let running = threads.run(async move {
+            let disk = Disk::open(&config.data_dir)?;
+            Running::start(config, disk, Surroundings::machine(clock)).await
+        });
+        let running = running.await?;
         Ok(Self { running, threads })
     }
 

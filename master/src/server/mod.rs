@@ -31,3 +31,4 @@ mod group_tests;
 mod tests;
 
 pub use master::Master;
+pub use start::Running;

@@ -9,9 +9,9 @@ use crate::raft::{self, Disk, Started};
 use common::config::MasterConfig;
 use common::limits::MAX_RPC_MESSAGE_BYTES;
 use common::rpc::master_service::master_server::MasterServer;
-use common::rpc::net::{Listening, SharedNet};
+use common::rpc::net::Listening;
 use common::rpc::raft_service::raft_server::RaftServer;
-use common::time::SharedClock;
+use common::surroundings::Surroundings;
 use common::{Error, Result, store};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use tonic::transport::Server;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A running master node on the runtime that started it.
-pub(super) struct Running {
+pub struct Running {
     pub(super) address: SocketAddr,
     pub(super) cluster: String,
     node: Arc<Node>,
@@ -34,10 +34,13 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// See [`super::Master::start`].
-    pub(super) async fn start(config: MasterConfig, clock: SharedClock, net: SharedNet) -> Result<Self> {
-        let disk = Disk::open(&config.data_dir)?;
-        let store = store::open(&config.store)?;
+    /// As [`super::Master::start`], on this disk instead of the folder in `config`, in these surroundings.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start(config: MasterConfig, disk: Disk, around: Surroundings) -> Result<Self> {
+        let store = around.open_store(&config.store)?;
+        let Surroundings { clock, net, .. } = around;
         store::prove_create_if_absent(&store).await?;
         let others = Others::new(net.clone());
         let (identity, id) = match identity::settle(&disk, &store, !config.masters.is_empty()).await? {
@@ -70,7 +73,7 @@ impl Running {
     }
 
     /// See [`super::Master::failed`].
-    pub(super) async fn failed(&self) -> Error {
+    pub async fn failed(&self) -> Error {
         let mut metrics = self.node.raft.metrics();
         let why = match metrics.wait_for(|m| m.running_state.is_err()).await {
             Ok(m) => m.running_state.as_ref().err().map(ToString::to_string),
@@ -80,7 +83,10 @@ impl Running {
     }
 
     /// See [`super::Master::shutdown`].
-    pub(super) async fn shutdown(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn shutdown(self) -> Result<()> {
         self.stop.send_replace(true);
         for mut task in self.tasks {
             if tokio::time::timeout(DRAIN, &mut task).await.is_err() {

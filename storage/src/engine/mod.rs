@@ -73,7 +73,7 @@ impl Engine {
             compactions: Semaphore::new(config.compaction.concurrent.max(1)),
             pace: Pace::new(config.compaction.bytes_per_second, config.compaction.burst_bytes),
             // One more, so that a flush need not wait for compactions.
-            pool: Pool::new(config.compaction.concurrent.max(1) + 1)?,
+            pool: Pool::new(config.threads, config.compaction.concurrent.max(1) + 1)?,
             graveyard,
             config,
         });

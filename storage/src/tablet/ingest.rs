@@ -99,7 +99,7 @@ impl Ingest {
         let timestamp = inner.timestamp(&mut lock(&inner.numbering));
         let (work, todo) = mpsc::channel(WAITING);
         let failed = Arc::default();
-        Builder::start(inner, &failed, todo)?;
+        Builder::start(inner, &failed, todo);
         Ok(Self { inner: inner.clone(), request, repeated, timestamp, last: None, work, failed })
     }
 
@@ -181,7 +181,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn start(inner: &Arc<Inner>, failed: &Arc<OnceLock<Error>>, todo: mpsc::Receiver<Work>) -> Result<()> {
+    fn start(inner: &Arc<Inner>, failed: &Arc<OnceLock<Error>>, todo: mpsc::Receiver<Work>) {
         let names: Arc<Mutex<Vec<SstableName>>> = Arc::default();
         let (next, given) = (inner.sstable_names(), names.clone());
         let named: Names = Arc::new(move || {
@@ -193,7 +193,7 @@ impl Builder {
         let target = Target { names: named, ..inner.target(FILE_BYTES, None) };
         let names = Given { inner: inner.clone(), names };
         let this = Self { inner: inner.clone(), outputs: Outputs::new(target), names };
-        inner.shared.pool.spawn(this.run(todo, failed.clone()))
+        inner.shared.pool.spawn(this.run(todo, failed.clone()));
     }
 
     /// Until it is finished, given up or has failed: then it says why before it lets go of who waits.
