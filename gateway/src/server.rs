@@ -3,6 +3,7 @@ use crate::rest::{Admission, App, router};
 use crate::runner::Runner;
 use crate::sql::Sql;
 use common::config::GatewayConfig;
+use common::surroundings::Surroundings;
 use common::time::SharedClock;
 use common::{Error, Result};
 use std::net::SocketAddr;
@@ -33,7 +34,7 @@ impl Gateway {
     /// `Unavailable` if no master answers within 30 s or the address is taken.
     pub async fn start(config: GatewayConfig, clock: SharedClock) -> Result<Self> {
         let hedge_after = config.hedge_reads_after_ms.map(Duration::from_millis);
-        let cluster = Cluster::connect_hedged(&config.masters, clock, hedge_after).await?;
+        let cluster = Cluster::connect_in(&config.masters, &Surroundings::machine(clock), hedge_after).await?;
         let sql = Sql::new(cluster.clone())?;
         let unable = |e| Error::unavailable(format!("cannot listen on {}: {e}", config.listen));
         let listener = TcpListener::bind(config.listen).await.map_err(unable)?;

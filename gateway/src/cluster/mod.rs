@@ -20,19 +20,19 @@ mod tests;
 mod version;
 mod view;
 
+use arrow::record_batch::RecordBatch;
 use channels::Channels;
 use common::catalog::{Catalog, Tablet};
 use common::ids::{RunId, Seq};
 use common::key::KeyRange;
 use common::row::{Committed, ReadSpec, Row, RowMutation};
 use common::rpc::master::{Command, Reply};
-use common::rpc::net::Tcp;
 use common::rpc::tablet::{Conditional, ConditionalResponse, StatusResponse};
 use common::schema::Table;
+use common::surroundings::Surroundings;
 use common::time::SharedClock;
 use common::version::VersionMap;
 use common::{Error, Result};
-use datafusion::arrow::record_batch::RecordBatch;
 use futures::stream::BoxStream;
 use hedge::Hedge;
 use master::MasterClient;
@@ -41,6 +41,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use view::View;
+#[cfg(feature = "server")]
 pub(crate) use view::near;
 
 /// How long a gateway that starts waits for its first catalog.
@@ -66,15 +67,15 @@ impl Cluster {
     /// # Errors
     /// `InvalidArgument` for an address that is none, `Unavailable` if no master shows its catalog within 30 s.
     pub async fn connect(masters: &[String], clock: SharedClock) -> Result<Arc<Self>> {
-        Self::connect_hedged(masters, clock, None).await
+        Self::connect_in(masters, &Surroundings::machine(clock), None).await
     }
 
-    /// As [`Self::connect`]; reads of rows that are not answered after `hedge_after` are sent a second time.
+    /// As [`Self::connect`], in these surroundings; reads of rows that are not answered after `hedge_after` are sent a second time.
     ///
     /// # Errors
     /// As there.
-    pub async fn connect_hedged(masters: &[String], clock: SharedClock, hedge_after: Option<Duration>) -> Result<Arc<Self>> {
-        let channels = Channels::new(Tcp::shared());
+    pub async fn connect_in(masters: &[String], around: &Surroundings, hedge_after: Option<Duration>) -> Result<Arc<Self>> {
+        let channels = Channels::new(around.net.clone());
         let master = MasterClient::new(masters, &channels)?;
         let (sender, mut view) = watch::channel(Arc::new(View::default()));
         let follower = AbortOnDropHandle::new(tokio::spawn(master::follow(master.clone(), sender)));
@@ -87,7 +88,7 @@ impl Cluster {
             view,
             channels,
             hedge: Hedge::new(hedge_after),
-            clock,
+            clock: around.clock.clone(),
             parts: stage::Parts::default(),
             _follower: follower,
         }))

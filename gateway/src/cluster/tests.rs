@@ -12,6 +12,7 @@ use common::rpc::master_service::master_server::{Master, MasterServer};
 use common::rpc::tablet::*;
 use common::rpc::tablets_service::tablets_server::{Tablets, TabletsServer};
 use common::schema::{Table, TableKind, TableSpec};
+use common::surroundings::Surroundings;
 use common::time::{Micros, SystemClock};
 use common::version::cut;
 use common::{Error, ErrorKind};
@@ -299,7 +300,7 @@ async fn setup_hedged(hedge_after: Option<Duration>) -> Setup {
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
     fake.state.lock().unwrap().catalog = Some(catalog.clone());
-    let cluster = Cluster::connect_hedged(&[address], SystemClock::shared(), hedge_after).await.unwrap();
+    let cluster = Cluster::connect_in(&[address], &Surroundings::machine(SystemClock::shared()), hedge_after).await.unwrap();
     Setup { cluster, fake, catalog, table: Arc::new(table) }
 }
 

@@ -2,10 +2,10 @@ use common::catalog::{Catalog, CatalogChanges, Tablet};
 use common::ids::{TableId, TabletId};
 use common::schema::Table;
 use common::{Error, Result};
-use datafusion::common::utils::datafusion_strsim::levenshtein;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
+use strsim::levenshtein;
 
 /// Names further apart than this are no typing mistakes of each other.
 const NEAR: usize = 3;

@@ -21,10 +21,10 @@ use common::ids::FamilyId;
 use common::row::{Columns, Row, RowMutation};
 use common::schema::{StoredQualifier, Table};
 use common::{Error, Result};
-use datafusion::common::utils::datafusion_strsim::levenshtein;
 use input::Object;
 use std::collections::HashMap;
 use std::sync::Arc;
+use strsim::levenshtein;
 
 /// What a member of an input object is to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
