@@ -71,9 +71,13 @@ impl Acknowledge {
 
 impl Drop for Acknowledge {
     fn drop(&mut self) {
-        let (Some(numbered), Ok(runtime)) = (self.numbered.take(), tokio::runtime::Handle::try_current()) else { return };
-        let rest = Self { inner: self.inner.clone(), numbered: Some(numbered) };
-        runtime.spawn(rest.done());
+        let (Some(mut numbered), Ok(runtime)) = (self.numbered.take(), tokio::runtime::Handle::try_current()) else { return };
+        let inner = self.inner.clone();
+        // Not another one of these: a runtime that ends drops its tasks, and new ones at once.
+        runtime.spawn(async move {
+            let durable = outcome((&mut numbered.durable).await);
+            inner.acknowledge(numbered, durable)
+        });
     }
 }
 

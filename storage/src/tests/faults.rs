@@ -1,10 +1,12 @@
 //! A store that fails: nothing acknowledged is lost, nothing is half done.
 
 use super::harness::{World, set, values, write};
+use crate::{LogConfig, ObjectLogSettings};
 use common::ErrorKind;
 use common::ids::Seq;
-use common::store::SharedStore;
+use common::store::{Faults, FaultyStore, SharedStore};
 use futures::stream::BoxStream;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
@@ -12,6 +14,7 @@ use object_store::{
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Fails the next puts of objects under a folder name; they may have taken effect.
 #[derive(Debug)]
@@ -128,4 +131,26 @@ async fn an_own_manifest_that_arrived_late_does_not_fence_its_owner() {
     assert!(register.put(number + 2, next.epoch.0, &next.encode().unwrap()).await.unwrap());
     next.highest_timestamp = common::time::Micros(3);
     manifests.put(next).await.unwrap();
+}
+
+/// What a write still has to do is done by a task once its caller has gone; at the end of the process there are no tasks.
+#[test]
+fn a_process_may_end_with_a_write_under_way() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut world = World::new();
+    let store = FaultyStore::new(Arc::new(InMemory::new()), Faults::default(), 1);
+    world.store = store.clone();
+    world.tune = |config| config.log = LogConfig::Object(ObjectLogSettings::default());
+    let (_engine, tablet) = runtime.block_on(async {
+        let (engine, tablet) = world.start().await;
+        store.set(Faults { slow: 1.0, delay: Duration::from_secs(3600), ..Faults::default() });
+        let writer = tablet.clone();
+        tokio::spawn(async move { writer.write(vec![set("a", "1")], None).await });
+        while store.injected() == 0 {
+            tokio::task::yield_now().await;
+        }
+        (engine, tablet)
+    });
+    drop(runtime);
+    assert_eq!(tablet.visible(), Seq::ZERO);
 }
