@@ -24,6 +24,21 @@ fn openraft_accepts_our_log_and_state_machine() {
     Suite::test_all(Builder).unwrap();
 }
 
+struct InMemory;
+
+impl StoreBuilder<TypeConfig, LogStore, Machine, ()> for InMemory {
+    async fn build(&self) -> StorageResult<((), LogStore, Machine)> {
+        let disk = Disk::in_memory(redb::backends::InMemoryBackend::new()).unwrap();
+        let machine = Machine::open(disk.clone()).unwrap();
+        Ok(((), LogStore::new(disk), machine))
+    }
+}
+
+#[test]
+fn openraft_accepts_them_in_memory_too() {
+    Suite::test_all(InMemory).unwrap();
+}
+
 #[test]
 fn a_data_folder_has_one_master() {
     let folder = tempfile::tempdir().unwrap();
