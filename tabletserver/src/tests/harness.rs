@@ -164,7 +164,7 @@ impl World {
     pub(super) async fn serve(&self, tables: &[&Table], epoch: u64) -> (TabletServer, Client) {
         let server = self.start().await;
         self.order(|said| {
-            said.tables = tables.iter().map(|t| Table::clone(t)).collect();
+            said.tables = tables.iter().copied().cloned().collect();
             said.desired = tables.iter().map(|t| desired(t, epoch)).collect();
         });
         for table in tables {
