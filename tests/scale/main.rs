@@ -2,18 +2,16 @@
 //!
 //! The usual run has some hundred tablets and checks that all is there and that rest costs no request a tablet. With
 //! `STELE_SCALE_TABLETS=10000` (and `STELE_SCALE_IDLE=60`, seconds) it prints figures; `README.md` here has some.
-//! `STELE_SCALE_BINARY` names another `stele` to run than the one built with this test.
+//! `STELE_TEST_BINARY` names another `stele` to run than the one built with this test.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
 #[path = "../support/mod.rs"]
 mod support;
-mod usage;
 
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use support::{Http, Many};
-use usage::Usage;
+use support::{Http, Many, Usage};
 
 /// Waiting for all tablets of a large cluster on a small machine.
 const PATIENCE: Duration = Duration::from_secs(1_200);

@@ -7,11 +7,15 @@ use std::process::Command;
 use tempfile::TempDir;
 
 const ANY: &str = "127.0.0.1:0";
+/// Memtables so small that the tests' few rows are flushed again and again.
+const SMALL: Option<u64> = Some(100_000);
 
 /// Several masters and tablet servers that log to the store, and one gateway, each a process on one folder.
 pub struct Many {
     dir: TempDir,
     bucket: Bucket,
+    /// Of a tablet server; `None`: as usual.
+    memtable_bytes: Option<u64>,
     /// The first one has founded the cluster.
     pub masters: Vec<Running>,
     pub servers: Vec<Running>,
@@ -21,27 +25,32 @@ pub struct Many {
 impl Many {
     /// Ready to be written, on a folder.
     pub fn start(masters: usize, servers: usize) -> Self {
+        Self::with_memtables(SMALL, None, masters, servers)
+    }
+
+    /// Ready to be written, on this bucket or a folder, with memtables of a size; `None`: as users have them.
+    pub fn with_memtables(memtable_bytes: Option<u64>, bucket: Option<Bucket>, masters: usize, servers: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let bucket = Bucket::folder(&dir.path().join("bucket"));
-        Self::start_in(dir, masters, servers, bucket)
+        let bucket = bucket.unwrap_or_else(|| Bucket::folder(&dir.path().join("bucket")));
+        Self::start_in(dir, masters, servers, bucket, memtable_bytes)
     }
 
     /// Ready to be written, on this bucket.
     pub fn start_on(bucket: Bucket, masters: usize, servers: usize) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), masters, servers, bucket)
+        Self::start_in(tempfile::tempdir().unwrap(), masters, servers, bucket, SMALL)
     }
 
-    fn start_in(dir: TempDir, masters: usize, servers: usize, bucket: Bucket) -> Self {
+    fn start_in(dir: TempDir, masters: usize, servers: usize, bucket: Bucket, memtable_bytes: Option<u64>) -> Self {
         let mut group: Vec<Running> = Vec::new();
         for n in 0..masters {
             group.push(master(&dir, &bucket, n, ANY, &addresses(&group)));
         }
         let known = addresses(&group);
-        let servers = (0..servers).map(|n| tabletserver(&dir, &bucket, n, ANY, &known)).collect();
+        let servers = (0..servers).map(|n| tabletserver(&dir, (&bucket, memtable_bytes), n, ANY, &known)).collect();
         let mut command = stele();
         command.arg("gateway").args(["--listen", ANY, "--masters", &known]);
         let gateway = Running::start(&mut command, &dir.path().join("gateway.log"));
-        let cluster = Self { dir, bucket, masters: group, servers, gateway };
+        let cluster = Self { dir, bucket, memtable_bytes, masters: group, servers, gateway };
         let http = cluster.http();
         wait_for("a first answer to SQL", || http.try_sql("select count(*) as n from system.runs").ok());
         cluster
@@ -89,7 +98,8 @@ impl Many {
     /// Starts a killed tablet server again, where it was.
     pub fn restart_server(&mut self, n: usize) {
         let address = self.servers[n].address.clone();
-        self.servers[n] = tabletserver(&self.dir, &self.bucket, n, &address, &addresses(&self.masters));
+        let settings = (&self.bucket, self.memtable_bytes);
+        self.servers[n] = tabletserver(&self.dir, settings, n, &address, &addresses(&self.masters));
     }
 }
 
@@ -106,11 +116,12 @@ fn master(dir: &TempDir, bucket: &Bucket, n: usize, listen: &str, others: &str) 
     Running::start(with_store(&mut command, bucket), &dir.path().join(format!("master{n}.log")))
 }
 
-fn tabletserver(dir: &TempDir, bucket: &Bucket, n: usize, listen: &str, masters: &str) -> Running {
+fn tabletserver(dir: &TempDir, (bucket, memtable_bytes): (&Bucket, Option<u64>), n: usize, listen: &str, masters: &str) -> Running {
     let mut command = stele();
     command.args(["tabletserver", "--listen", listen, "--masters", masters, "--data-dir"]).arg(dir.path().join(format!("server{n}")));
-    // So small that the tests' few rows are flushed again and again.
-    command.args(["--memtable-bytes", "100000"]);
+    if let Some(bytes) = memtable_bytes {
+        command.args(["--memtable-bytes", &bytes.to_string()]);
+    }
     Running::start(with_store(&mut command, bucket), &dir.path().join(format!("server{n}.log")))
 }
 

@@ -17,6 +17,7 @@ mod ministack;
 mod process;
 mod proxy;
 mod tools;
+mod usage;
 pub mod writers;
 
 pub use azurite::Azurite;
@@ -26,6 +27,7 @@ pub use many::Many;
 pub use ministack::{Bucket, Ministack};
 pub use process::{Finished, stele};
 pub use proxy::{CarelessS3, Mood, Proxy};
+pub use usage::Usage;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::DEADLINE;
 
-/// The built binary, or the one that `STELE_SCALE_BINARY` names, without any setting of the caller's environment.
+/// The built binary, or the one that `STELE_TEST_BINARY` names, without any setting of the caller's environment.
 pub fn stele() -> Command {
-    let binary = std::env::var_os("STELE_SCALE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_stele").into());
+    let binary = std::env::var_os("STELE_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_stele").into());
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STELE_")) {
         command.env_remove(name);

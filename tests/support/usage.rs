@@ -1,4 +1,4 @@
-use crate::support::Many;
+use super::Many;
 use std::time::Duration;
 
 /// The processes of a cluster, by name.
