@@ -252,7 +252,7 @@ mod tests {
         match *event {
             Event::Create(n) => {
                 let split_at = vec![vec!["g".into()], vec!["q".into()]];
-                command(state, Command::CreateTable { spec: TableSpec { split_at, ..TableSpec::named(&name(n)) } });
+                command(state, Command::CreateTable { spec: TableSpec { split_at, ..TableSpec::named(name(n)) } });
             }
             Event::Drop(n) => command(state, Command::DropTable { name: name(n) }),
             Event::Assign(tablet, server) => assign(state, TabletId(tablet), ServerId(server)),
