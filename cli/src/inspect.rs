@@ -29,7 +29,7 @@ pub enum InspectCommand {
 /// Where the object is.
 #[derive(Debug, Args)]
 pub struct PathArgs {
-    /// A file, or s3://bucket/…/object, gs://bucket/…/object.
+    /// A file, or s3://bucket/…/object, gs://bucket/…/object, az://container/…/object.
     path: String,
     /// Print blocks and records too, not only their number.
     #[arg(long)]

@@ -23,7 +23,7 @@ pub struct MasterConfig {
     /// Folder of its Raft log, snapshots and node id. Never wiped under a running cluster.
     #[schemars(example = "/var/lib/stele/master")]
     pub data_dir: PathBuf,
-    /// The object store of the cluster: `s3://bucket/prefix`, `gs://bucket/prefix` or a folder. Endpoint and credentials
+    /// The object store of the cluster: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or a folder. Endpoint and credentials
     /// come from the usual environment variables (`AWS_…`, `GOOGLE_…`). A cluster has a prefix of its own.
     #[schemars(example = "s3://bucket/prefix")]
     pub store: String,
@@ -104,7 +104,7 @@ pub struct TabletServerConfig {
     /// Folder of its id and its cache; with a log on disk, of its log, which belongs to this volume.
     #[schemars(example = "/var/lib/stele/server")]
     pub data_dir: PathBuf,
-    /// The object store of the cluster, as the masters have it: `s3://bucket/prefix`, `gs://bucket/prefix` or a folder.
+    /// The object store of the cluster, as the masters have it: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or a folder.
     #[schemars(example = "s3://bucket/prefix")]
     pub store: String,
     /// RPC addresses of the master nodes, `host:port`.

@@ -6,6 +6,7 @@ mod faulty;
 mod pace;
 mod persist;
 mod proof;
+mod suffix;
 
 pub use durable_local::DurableLocal;
 pub use faulty::{Faults, FaultyStore};
@@ -20,8 +21,8 @@ use std::sync::Arc;
 /// A store that everyone holds.
 pub type SharedStore = Arc<dyn ObjectStore>;
 
-/// Opens `url`: `s3://bucket/prefix`, `gs://bucket/prefix` (credentials and endpoint from the usual environment variables:
-/// `AWS_…`, `GOOGLE_…`), or a local folder as `file:///path` or a plain path, made if absent.
+/// Opens `url`: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` (credentials and endpoint from the usual
+/// environment variables: `AWS_…`, `GOOGLE_…`, `AZURE_…`), or a local folder as `file:///path` or a plain path, made if absent.
 ///
 /// # Errors
 /// `InvalidArgument` for a URL of another kind, `Unavailable` if the folder cannot be made.
@@ -29,8 +30,10 @@ pub fn open(url: &str) -> Result<SharedStore> {
     match url.split_once("://") {
         None => open_folder(std::path::Path::new(url)),
         Some(("file", path)) => open_folder(std::path::Path::new(path)),
-        Some(("s3" | "s3a" | "gs", _)) => cloud::open(url),
-        Some((scheme, _)) => Err(Error::invalid(format!("object store '{url}': unknown scheme '{scheme}': use s3://, gs:// or a folder"))),
+        Some(("s3" | "s3a" | "gs" | "az", _)) => cloud::open(url),
+        Some((scheme, _)) => {
+            Err(Error::invalid(format!("object store '{url}': unknown scheme '{scheme}': use s3://, gs://, az:// or a folder")))
+        }
     }
 }
 

@@ -36,7 +36,7 @@ pub struct LocalArgs {
     /// Gateway processes.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     gateways: u16,
-    /// The object store: s3://…, gs://… or a folder [default: a folder under --dir].
+    /// The object store: s3://…, gs://…, az://… or a folder [default: a folder under --dir].
     #[arg(long, visible_alias = "s3", value_name = "URL")]
     store: Option<String>,
     /// Folder of the processes' folders, logs and addresses.

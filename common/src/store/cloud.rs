@@ -2,8 +2,10 @@
 
 use super::SharedStore;
 use super::pace::Paced;
+use super::suffix::SuffixBySize;
 use crate::{Error, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientConfigKey, RetryConfig};
@@ -19,7 +21,7 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest pause between two of them (the library's default is 15 s): a store that is back is noticed soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Opens `s3://bucket/prefix` or `gs://bucket/prefix`.
+/// Opens `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`.
 ///
 /// # Errors
 /// `InvalidArgument`, naming the URL, if it or the environment says something that cannot be.
@@ -30,6 +32,11 @@ pub(super) fn open(url: &str) -> Result<SharedStore> {
             let builder = GoogleCloudStorageBuilder::from_env().with_url(url).with_retry(retry()).with_http_connector(Paced::default());
             let builder = timeouts().into_iter().fold(builder, |b, (key, text)| b.with_config(GoogleConfigKey::Client(key), text));
             Arc::new(builder.build().map_err(|e| wrong(&e))?)
+        }
+        Some("az") => {
+            let builder = MicrosoftAzureBuilder::from_env().with_url(url).with_retry(retry()).with_http_connector(Paced::default());
+            let builder = timeouts().into_iter().fold(builder, |b, (key, text)| b.with_config(AzureConfigKey::Client(key), text));
+            Arc::new(SuffixBySize(Arc::new(builder.build().map_err(|e| wrong(&e))?)))
         }
         _ => {
             let builder = AmazonS3Builder::from_env().with_url(url).with_retry(retry()).with_http_connector(Paced::default());
@@ -60,7 +67,9 @@ mod tests {
     fn each_kind_of_store_opens_by_its_url() {
         // Accounts and credentials come from the environment; a bucket is not asked for before it is used.
         assert!(open("s3://bucket/some/prefix").is_ok());
-        let e = open("gs://").unwrap_err();
-        assert!(e.message.contains("gs://"), "{e}");
+        for nowhere in ["gs://", "az://"] {
+            let e = open(nowhere).unwrap_err();
+            assert!(e.message.contains(nowhere), "{e}");
+        }
     }
 }

@@ -1,14 +1,15 @@
-//! Stele on an S3-compatible server, over its network API with the client that it has in production.
+//! Stele on servers that speak S3 and Azure, over their network APIs with the clients that it has in production.
 //!
-//! The tests named `bucket_…` use the bucket that the environment names, whatever serves it: `STELE_TEST_S3` is its URL
-//! (`s3://bucket/prefix`), the `AWS_…` variables are the usual ones. Run them so against Ceph, AWS or another server:
+//! The tests named `bucket_…` use the bucket that the environment names, whatever serves it: `STELE_TEST_BUCKET` is its URL
+//! (`s3://bucket/prefix`, `az://container/prefix`), the `AWS_…` or `AZURE_…` variables are the usual ones. Run them so against Ceph, AWS or another server:
 //!
 //! ```text
-//! STELE_TEST_S3=s3://bucket/test AWS_ENDPOINT=http://127.0.0.1:7480 AWS_ALLOW_HTTP=true AWS_REGION=default \
-//!   AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… cargo test -p stele --test s3 -- --ignored
+//! STELE_TEST_BUCKET=s3://bucket/test AWS_ENDPOINT=http://127.0.0.1:7480 AWS_ALLOW_HTTP=true AWS_REGION=default \
+//!   AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… cargo test -p stele --test stores -- --ignored
 //! ```
 //!
-//! The others start a MiniStack for themselves and need Python; where it is missing, each says that it is skipped.
+//! The others start a MiniStack or an Azurite for themselves and need Python or npm; where that is missing, each says that it
+//! is skipped.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
@@ -30,9 +31,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use storage::{Engine, EngineConfig, Tablet, TabletOpen};
 use support::writers::{Writers, check, create_table};
-use support::{Bucket, Many, Ministack};
+use support::{Azurite, Bucket, Many, Ministack};
 
-/// Held by each test that starts a MiniStack: two of them on two processors answer later than Stele waits.
+/// Held by each test that starts such a server: two of them on two processors answer later than Stele waits.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// S3 wants parts of at least 5 MiB.
@@ -40,7 +41,7 @@ const PART: usize = 5 << 20;
 
 /// The environment's bucket, under a prefix that nobody else uses.
 fn bucket() -> Bucket {
-    let url = std::env::var("STELE_TEST_S3").expect("STELE_TEST_S3: s3://bucket/prefix");
+    let url = std::env::var("STELE_TEST_BUCKET").expect("STELE_TEST_BUCKET: s3://bucket/prefix");
     Bucket { url: format!("{}/{:032x}", url.trim_end_matches('/'), common::store::nonce()), env: Vec::new() }
 }
 
@@ -168,14 +169,24 @@ fn bucket_carries_a_cluster_that_loses_a_server_and_its_disk() {
     check(&cluster.http(), &acknowledged);
 }
 
-/// The tests above on a MiniStack: in a process of their own, for a client reads its endpoint from the environment.
 #[test]
 fn stele_runs_on_an_s3_server() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(server) = Ministack::start("stele_runs_on_an_s3_server") else { return };
-    let bucket = server.bucket("stele-tests");
+    run_on(server.bucket("stele-tests"));
+}
+
+#[test]
+fn stele_runs_on_an_azure_server() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(server) = Azurite::start("stele_runs_on_an_azure_server") else { return };
+    run_on(server.container("stele-tests"));
+}
+
+/// The tests above in a process of their own, for a client reads its endpoint from the environment.
+fn run_on(bucket: Bucket) {
     let mut tests = Command::new(std::env::current_exe().unwrap());
-    tests.args(["bucket_", "--ignored", "--test-threads", "1"]).env("STELE_TEST_S3", &bucket.url).envs(bucket.env);
+    tests.args(["bucket_", "--ignored", "--test-threads", "1"]).env("STELE_TEST_BUCKET", &bucket.url).envs(bucket.env);
     let done = support::Finished::of(&mut tests);
     assert_eq!(done.code, Some(0), "{}\n{}", done.out, done.err);
     assert!(done.out.contains("test result: ok. 4 passed"), "{}", done.out);
