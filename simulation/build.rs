@@ -2,6 +2,10 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=src/random.c");
+    // Elsewhere runs are not the same to the byte.
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
+        return;
+    }
     for object in cc::Build::new().file("src/random.c").compile_intermediates() {
         println!("cargo::rustc-link-arg-bins={}", object.display());
     }
