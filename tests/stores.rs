@@ -30,8 +30,8 @@ use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use storage::{Engine, EngineConfig, Tablet, TabletOpen};
-use support::writers::{Writers, check, create_table};
-use support::{Azurite, Bucket, Many, Ministack};
+use support::writers::{Writers, check, create_table, line};
+use support::{Azurite, Bucket, Finished, Many, Ministack, stele};
 
 /// Held by each test that starts such a server: two of them on two processors answer later than Stele waits.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -170,6 +170,20 @@ fn bucket_carries_a_cluster_that_loses_a_server_and_its_disk() {
 }
 
 #[test]
+#[ignore = "uses the bucket of the environment"]
+fn bucket_takes_a_backup_and_gives_it_back() {
+    let cluster = Many::start_on(bucket(), 1, 1);
+    let (http, place) = (cluster.http(), bucket().url);
+    create_table(&http);
+    let lines: String = (0..400).map(line).collect();
+    assert_eq!(http.ingest("raw.killed", &lines).unwrap().0, 200);
+    for arguments in [["backup", "raw.killed", &place], ["restore", &place, "raw.back"]] {
+        Finished::of(stele().arg("admin").args(arguments).args(["--url", &cluster.url()])).ok();
+    }
+    assert_eq!(http.number("select count(*) as n from raw.back where a = concat('a', cast(n as varchar))"), 400);
+}
+
+#[test]
 fn stele_runs_on_an_s3_server() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(server) = Ministack::start("stele_runs_on_an_s3_server") else { return };
@@ -187,9 +201,9 @@ fn stele_runs_on_an_azure_server() {
 fn run_on(bucket: Bucket) {
     let mut tests = Command::new(std::env::current_exe().unwrap());
     tests.args(["bucket_", "--ignored", "--test-threads", "1"]).env("STELE_TEST_BUCKET", &bucket.url).envs(bucket.env);
-    let done = support::Finished::of(&mut tests);
+    let done = Finished::of(&mut tests);
     assert_eq!(done.code, Some(0), "{}\n{}", done.out, done.err);
-    assert!(done.out.contains("test result: ok. 4 passed"), "{}", done.out);
+    assert!(done.out.contains("test result: ok. 5 passed"), "{}", done.out);
 }
 
 #[test]

@@ -38,8 +38,8 @@ enum Command {
     Up(role::UpArgs),
     /// Play an example project from events to derived tables, and show it.
     Demo(demo::DemoArgs),
-    /// Run a master.
-    Master(role::MasterArgs),
+    /// Run a master; found a cluster; restore the masters' state from its copy.
+    Master(role::MasterCommand),
     /// Run a tablet server.
     Tabletserver(role::TabletServerArgs),
     /// Run a gateway.
@@ -63,7 +63,7 @@ enum Command {
     /// Verify a stored object, and say what it holds.
     #[command(subcommand)]
     Inspect(inspect::InspectCommand),
-    /// See servers and tablets; move, split and merge tablets, drain servers.
+    /// See servers and tablets; move, split and merge tablets, drain servers; snapshots, clones and backups of tables.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// Validate, apply and follow derived tables.

@@ -32,6 +32,9 @@ pub struct Catalog {
     pub watermarks: Vec<(TableId, Micros)>,
     /// Raw tables with an open bulk ingest.
     pub ingesting: Vec<TableId>,
+    /// Tables that cannot be dropped.
+    #[serde(default)]
+    pub protected: Vec<TableId>,
     /// Run records that are not yet in `system.runs`.
     pub run_records: Vec<RunRecord>,
 }
@@ -102,6 +105,9 @@ pub struct CatalogChanges {
     /// All of [`Catalog::ingesting`], if it changes.
     #[serde(default)]
     pub ingesting: Option<Vec<TableId>>,
+    /// All of [`Catalog::protected`], if it changes.
+    #[serde(default)]
+    pub protected: Option<Vec<TableId>>,
     /// All of [`Catalog::run_records`], if they change.
     #[serde(default)]
     pub run_records: Option<Vec<RunRecord>>,
@@ -128,6 +134,7 @@ impl Catalog {
             published: sorted(after(&old.published, changes.published)),
             watermarks: changes.watermarks.unwrap_or_else(|| old.watermarks.clone()),
             ingesting: changes.ingesting.unwrap_or_else(|| old.ingesting.clone()),
+            protected: changes.protected.unwrap_or_else(|| old.protected.clone()),
             run_records: changes.run_records.unwrap_or_else(|| old.run_records.clone()),
         })
     }

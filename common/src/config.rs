@@ -17,7 +17,8 @@ pub struct MasterConfig {
     #[serde(default)]
     #[schemars(example = "master-0.stele:7700")]
     pub advertise: Option<String>,
-    /// RPC addresses of other masters, `host:port`: with an empty data folder it joins their cluster. None: it founds one.
+    /// RPC addresses of other masters, `host:port`: with an empty data folder it joins their cluster. None: its
+    /// folder is that of a member, or the one that the cluster was founded with.
     #[serde(default)]
     pub masters: Vec<String>,
     /// Folder of its Raft log, snapshots and node id. Never wiped under a running cluster.

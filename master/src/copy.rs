@@ -4,10 +4,11 @@
 //! A copy is put at most [`COPY_EVERY`] after a change, and at once for whoever waits in [`Copier::wait`].
 
 use crate::raft::{Applied, NodeId, Raft};
+use crate::state::FAR;
 use crate::timing::COPY_EVERY;
 use common::register::Register;
 use common::store::SharedStore;
-use common::{Error, Result};
+use common::{Error, ErrorKind, Result};
 use object_store::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +38,15 @@ pub struct CopyTask {
     applied: watch::Receiver<Arc<Applied>>,
     wanted: watch::Receiver<u64>,
     copied: watch::Sender<u64>,
+    /// Says that another group has gone on from a copy: this one's time is over.
+    over: watch::Sender<Option<Error>>,
     /// The version that the next put creates.
     next: u64,
+}
+
+/// The copies.
+pub(crate) fn register(store: SharedStore) -> Register {
+    Register::new(store, Path::from("cluster/raft"))
 }
 
 /// A copier of this node's state. A node that is `alone` has all that was ever committed, so a copy that is ahead of it says
@@ -53,8 +61,8 @@ pub async fn open(
     applied: watch::Receiver<Arc<Applied>>,
     alone: bool,
 ) -> Result<(Copier, CopyTask)> {
-    let register = Register::new(store, Path::from("cluster/raft"));
-    let (next, done) = newest(&register).await?;
+    let register = register(store);
+    let (next, done, _) = newest(&register).await?;
     let here = applied.borrow().index();
     if alone && done > here {
         return Err(Error::refused(format!(
@@ -64,15 +72,16 @@ pub async fn open(
     }
     let (wanted, want_seen) = watch::channel(0);
     let (copied, copy_seen) = watch::channel(done);
-    Ok((Copier { wanted, copied: copy_seen }, CopyTask { register, raft, id, term: None, applied, wanted: want_seen, copied, next }))
+    let over = watch::Sender::new(None);
+    Ok((Copier { wanted, copied: copy_seen }, CopyTask { register, raft, id, term: None, applied, wanted: want_seen, copied, over, next }))
 }
 
-/// The version that the next put creates, and the entry that the newest copy ends with.
-async fn newest(register: &Register) -> Result<(u64, u64)> {
+/// The version that the next put creates, the entry that the newest copy ends with, and the term that it was put in.
+async fn newest(register: &Register) -> Result<(u64, u64, u64)> {
     let newest = register.newest().await?;
-    let next = newest.as_ref().map_or(1, |newest| newest.number + 1);
+    let (next, epoch) = newest.as_ref().map_or((1, 0), |newest| (newest.number + 1, newest.epoch));
     let done = newest.map(|newest| Applied::decode(&newest.content)).transpose()?.map_or(0, |copy| copy.index());
-    Ok((next, done))
+    Ok((next, done, epoch))
 }
 
 impl Copier {
@@ -96,6 +105,12 @@ impl Copier {
 }
 
 impl CopyTask {
+    /// Why this group of masters must end, once it must.
+    #[must_use]
+    pub fn watch_over(&self) -> watch::Receiver<Option<Error>> {
+        self.over.subscribe()
+    }
+
     /// Copies until `stop`, and once more then if something has changed.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
@@ -104,6 +119,11 @@ impl CopyTask {
                 () = self.due() => false,
             };
             if let Err(e) = self.copy().await {
+                if e.kind == ErrorKind::Fenced {
+                    tracing::error!(error = %e, "this group of masters has been replaced");
+                    self.over.send_replace(Some(e));
+                    return;
+                }
                 tracing::warn!(error = %e, "the state is not copied to the object store");
                 let _ = tokio::time::timeout(RETRY, stop.wait_for(|stop| *stop)).await;
             }
@@ -135,7 +155,7 @@ impl CopyTask {
             return Ok(());
         };
         if self.term != Some(term) {
-            self.take_over().await?;
+            self.take_over(term).await?;
             self.term = Some(term);
         }
         let applied = self.applied.borrow().clone();
@@ -148,19 +168,24 @@ impl CopyTask {
                 }
                 return Ok(());
             }
-            let newest = self.register.newest().await?;
-            if newest.is_some_and(|n| n.epoch > term) {
-                return Err(Error::fenced(format!("a master of a later term than {term} copies to this object store")));
-            }
             // A put of an earlier leader: what it holds may be older than this state, but never is the copy to go back.
-            self.take_over().await?;
+            self.take_over(term).await?;
         }
         Ok(())
     }
 
-    /// Goes on from the newest copy, whoever has put it.
-    async fn take_over(&mut self) -> Result<()> {
-        let (next, done) = newest(&self.register).await?;
+    /// Goes on from the newest copy, whoever has put it, unless that was a master of a later term.
+    async fn take_over(&mut self, term: u64) -> Result<()> {
+        let (next, done, epoch) = newest(&self.register).await?;
+        if epoch >= term.saturating_add(FAR / 2) {
+            return Err(Error::fenced(format!(
+                "the cluster's state was restored from its copy, in term {epoch}; this group's term {term} is over: end it, and let new \
+                 masters join the restored one"
+            )));
+        }
+        if epoch > term {
+            return Err(Error::unavailable(format!("a master of a later term than {term} copies to this object store")));
+        }
         self.next = next;
         self.copied.send_replace(done);
         Ok(())

@@ -5,7 +5,7 @@ use common::Error;
 use common::config::LogKind;
 use common::envelope::AsJson;
 use common::ids::{ClaimId, Epoch, Incarnation, ProcedureId, RunId, Seq, ServerId, TableId, TabletId};
-use common::rpc::master::{Command, Procedure, Reply};
+use common::rpc::master::{Command, Procedure, Reply, SnapshotPartView};
 use common::time::Micros;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -102,10 +102,47 @@ pub enum Change {
         /// Why.
         error: String,
     },
+    /// Begins a snapshot that a schedule asks for.
+    TakeSnapshot {
+        /// `dataset.name`.
+        table: String,
+        /// Its name.
+        name: String,
+    },
+    /// A tablet's manifest lies under a snapshot's name, and its SSTables are held for it.
+    SnapshotPart {
+        /// The snapshot's procedure.
+        procedure: ProcedureId,
+        /// What it shows of which tablet.
+        part: SnapshotPartView,
+    },
+    /// Snapshots that have expired, or that newer ones of their schedule replace.
+    OutlivedSnapshots(Vec<ProcedureId>),
+    /// All objects of a dropped snapshot are deleted.
+    SnapshotGone(ProcedureId),
+    /// The leader has done what a procedure on a table waited for.
+    TableDone {
+        /// Which.
+        procedure: ProcedureId,
+    },
+    /// It cannot be done.
+    TableFailed {
+        /// Which.
+        procedure: ProcedureId,
+        /// Why.
+        error: String,
+    },
     /// All objects of a tablet that is no more are deleted.
     TabletEnded(TabletId),
     /// Ends claims that nobody has kept; their runs are aborted.
     ExpireClaims(Vec<ClaimId>),
+    /// What the tablets of a derived table show, after the masters' state was restored from a copy.
+    Verified {
+        /// The table.
+        table: TableId,
+        /// Whether one shows a version above the copy's.
+        ahead: bool,
+    },
     /// All tablets of a derived table have applied its runs up to a version and dropped these aborted ones.
     Settled {
         /// The table.

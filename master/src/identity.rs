@@ -53,7 +53,8 @@ pub async fn settle(disk: &Disk, store: &SharedStore, joins: bool) -> Result<Sta
         (None, Some(other)) if joins => Ok(Standing::New(other)),
         (None, Some(other)) => Err(Error::refused(format!(
             "the object store belongs to cluster {} but this data folder is empty: an empty master would found a second cluster over its \
-             data; point `data_dir` at that cluster's master folder, name the other masters with `masters` to join them, or point `store` \
+             data; point `data_dir` at that cluster's master folder, name the other masters with `masters` to join them, bring a lost state back with \
+             `stele master restore`, or point `store` \
              at an empty bucket or folder",
             other.cluster
         ))),
@@ -79,6 +80,26 @@ pub fn remember(disk: &Disk, cluster: &Identity, node: NodeId) -> Result<()> {
     disk.put(&[(CLUSTER, cluster.cluster.as_bytes()), (NODE, &node.to_le_bytes())])
 }
 
+/// The values that say so on a disk.
+pub(crate) fn values(cluster: &Identity, node: NodeId) -> [(&'static str, Vec<u8>); 2] {
+    [(CLUSTER, cluster.cluster.as_bytes().to_vec()), (NODE, node.to_le_bytes().to_vec())]
+}
+
+/// A folder that belongs to no node.
+///
+/// # Errors
+/// `FailedPrecondition` if it does.
+pub(crate) fn check_empty(disk: &Disk) -> Result<()> {
+    match read_folder(disk)? {
+        None if !has_history(disk)? => Ok(()),
+        None => Err(Error::refused("this data folder has a Raft log, but says of no cluster that it is its: name an empty folder")),
+        Some((mine, node)) => Err(Error::refused(format!(
+            "this data folder is that of master node {node} of cluster {}: start `stele master` on it, or name an empty folder",
+            mine.cluster
+        ))),
+    }
+}
+
 /// Whether this node is the one that founds a cluster.
 #[must_use]
 pub fn is_founder(node: NodeId) -> bool {
@@ -96,14 +117,18 @@ async fn wait_for_founder(store: &SharedStore) -> Result<Identity> {
     };
     let none = || {
         Error::unavailable(format!(
-            "nobody has founded a cluster on this object store for {} s: start one master without `masters` first",
+            "nobody has founded a cluster on this object store for {} s: found it with `stele master init` and start that master first",
             FOUNDED_WITHIN.as_secs()
         ))
     };
     tokio::time::timeout(FOUNDED_WITHIN, founded).await.map_err(|_| none())?
 }
 
-fn read_folder(disk: &Disk) -> Result<Option<(Identity, NodeId)>> {
+/// The cluster and node that a folder belongs to.
+///
+/// # Errors
+/// `Corrupt`.
+pub(crate) fn read_folder(disk: &Disk) -> Result<Option<(Identity, NodeId)>> {
     let (Some(cluster), Some(node)) = (disk.get(CLUSTER)?, disk.get(NODE)?) else { return Ok(None) };
     let cluster = String::from_utf8(cluster).map_err(|_| Error::corrupt("the cluster id in the data folder is not text"))?;
     let node = <[u8; 8]>::try_from(node).map_err(|_| Error::corrupt("the node id in the data folder is not 8 bytes"))?;
@@ -114,7 +139,11 @@ fn path() -> Path {
     Path::from("cluster/identity")
 }
 
-async fn read_store(store: &SharedStore) -> Result<Option<Identity>> {
+/// The cluster that an object store belongs to.
+///
+/// # Errors
+/// `Unavailable`, `Corrupt`.
+pub(crate) async fn read_store(store: &SharedStore) -> Result<Option<Identity>> {
     let Some(bytes) = get_opt(store, &path()).await? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::corrupt(format!("object '{}' does not decode: {e}", path())))
 }

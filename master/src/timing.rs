@@ -22,6 +22,8 @@ pub const KEEP_ABORTED: Duration = Duration::from_secs(60);
 pub const SIZING: Duration = Duration::from_secs(1);
 /// A procedure whose tablets are not closed after this long is given up.
 pub const PROCEDURE_PATIENCE: Duration = Duration::from_secs(60);
+/// A snapshot whose tablets are not all flushed after this long is given up: a failover takes seconds, a full memtable less.
+pub const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(300);
 /// The state is copied to the object store at most this long after it changed.
 pub const COPY_EVERY: Duration = Duration::from_secs(10);
 

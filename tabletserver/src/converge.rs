@@ -160,6 +160,9 @@ async fn tell(host: &Host, tablet: &Tablet, wanted: &Wanted) -> Result<Option<Sp
     for run in &wanted.desired.aborted {
         tablet.drop_staged(*run).await?;
     }
+    if host.registry.has_to_flush(wanted) {
+        tablet.flush().await?;
+    }
     match wanted.desired.split {
         None => Ok(None),
         Some(by) => split_point(host, tablet, by).await.map(Some),

@@ -130,7 +130,7 @@ mod tests {
         let table = Arc::new(Table::create(TableId(1), TableKind::Raw, TableSpec::named("a.b")).unwrap());
         let (tablet, epoch, range) = (TabletId(id), Epoch(epoch), KeyRange::ALL);
         let (runs, aborted, fences) = (Vec::new(), Vec::new(), Vec::new());
-        let desired = Desired { tablet, range, epoch, table: table.id, pin: None, runs, aborted, fences, split: None };
+        let desired = Desired { tablet, range, epoch, table: table.id, pin: None, runs, aborted, fences, split: None, flush: None };
         (tablet, Wanted { desired, table })
     }
 

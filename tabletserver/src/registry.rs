@@ -3,7 +3,7 @@
 use crate::load::Meter;
 use crate::plan::{Doing, Held, Wanted, WantedList};
 use common::changes::Ledger;
-use common::ids::{Epoch, RunId, Seq, TabletId};
+use common::ids::{Epoch, ProcedureId, RunId, Seq, TabletId};
 use common::rpc::master::{SplitBy, SplitPoint, TabletReport, TabletState};
 use common::rpc::tablet::Target;
 use common::{Error, ErrorKind, Result};
@@ -46,6 +46,8 @@ struct Slot {
     /// How a key to split at was asked for, and which one was found.
     asked: Option<SplitBy>,
     found: Option<SplitPoint>,
+    /// The newest snapshot that it was flushed for.
+    flushed: Option<ProcedureId>,
     meter: Arc<Meter>,
 }
 
@@ -206,6 +208,12 @@ impl Registry {
         }
     }
 
+    /// Whether an open tablet is asked for a flush that was not done yet.
+    #[must_use]
+    pub fn has_to_flush(&self, wanted: &Wanted) -> bool {
+        self.read().get(&wanted.desired.tablet).is_some_and(|slot| slot.has_to_flush(wanted))
+    }
+
     /// The job has ended; what it was told is remembered if all of it was done, and where the tablet can be cut.
     pub fn updated(&self, tablet: &Tablet, wanted: &Wanted, result: &Result<Option<SplitPoint>>, now: Duration) {
         self.change(tablet.id(), |slot| {
@@ -215,6 +223,7 @@ impl Registry {
                 Ok(found) => {
                     (slot.failures, slot.retry_at) = (0, Duration::ZERO);
                     (slot.asked, slot.found) = (wanted.desired.split, found.clone());
+                    slot.flushed = slot.flushed.max(wanted.desired.flush);
                     slot.pin = wanted.desired.pin;
                     slot.dropped = wanted.desired.aborted.iter().copied().collect();
                 }
@@ -254,6 +263,7 @@ impl Slot {
             dropped: HashSet::new(),
             asked: None,
             found: None,
+            flushed: None,
             meter: Arc::default(),
         }
     }
@@ -277,9 +287,15 @@ impl Slot {
         let desired = &wanted.desired;
         self.pin != desired.pin
             || self.asked != desired.split
+            || self.has_to_flush(wanted)
             || desired.runs.last().is_some_and(|(_, version)| *version > tablet.visible())
             || desired.aborted.iter().any(|run| !self.dropped.contains(run))
             || wanted.table != tablet.table()
+    }
+
+    /// Whether it is asked for a flush that was not done yet.
+    fn has_to_flush(&self, wanted: &Wanted) -> bool {
+        wanted.desired.flush > self.flushed
     }
 
     fn report(&self, tablet: TabletId, now: Duration) -> TabletReport {
@@ -296,6 +312,6 @@ impl Slot {
         };
         let bytes = open.map(Tablet::stats).map_or(0, |s| s.stored_bytes + s.memtable_bytes);
         let (load, split) = (self.meter.load(now), self.found.clone());
-        TabletReport { tablet, epoch: self.epoch, state, visible_seq, floor, bytes, load, split }
+        TabletReport { tablet, epoch: self.epoch, state, visible_seq, floor, bytes, load, split, flushed: self.flushed }
     }
 }

@@ -1,5 +1,5 @@
 use super::http::Http;
-use super::process::{Running, stele};
+use super::process::{Finished, Running, stele};
 use super::wait_for;
 use std::path::PathBuf;
 use std::process::Command;
@@ -40,6 +40,9 @@ impl Cluster {
     /// A master, a tablet server and a gateway as processes.
     pub fn three() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let mut init = stele();
+        init.args(["master", "init", "--data-dir"]).arg(dir.path().join("master")).arg("--store").arg(dir.path().join("bucket"));
+        Finished::of(&mut init).ok();
         let master = start_master(&dir, ANY);
         let tabletserver = start_tabletserver(&dir, ANY, &master.address);
         let gateway = start_gateway(&dir, ANY, &master.address);

@@ -1,6 +1,6 @@
 use super::http::Http;
 use super::ministack::Bucket;
-use super::process::{Running, stele};
+use super::process::{Finished, Running, stele};
 use super::wait_for;
 use std::path::PathBuf;
 use std::process::Command;
@@ -41,6 +41,9 @@ impl Many {
     }
 
     fn start_in(dir: TempDir, masters: usize, servers: usize, bucket: Bucket, memtable_bytes: Option<u64>) -> Self {
+        let mut init = stele();
+        init.args(["master", "init", "--data-dir"]).arg(dir.path().join("master0"));
+        Finished::of(with_store(&mut init, &bucket)).ok();
         let mut group: Vec<Running> = Vec::new();
         for n in 0..masters {
             group.push(master(&dir, &bucket, n, ANY, &addresses(&group)));
@@ -93,6 +96,31 @@ impl Many {
     pub fn restart_master(&mut self, n: usize) {
         let address = self.masters[n].address.clone();
         self.masters[n] = master(&self.dir, &self.bucket, n, &address, "");
+    }
+
+    /// The folder of a master.
+    pub fn master_folder(&self, n: usize) -> PathBuf {
+        self.dir.path().join(format!("master{n}"))
+    }
+
+    /// What a master has logged.
+    pub fn master_log(&self, n: usize) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("master{n}.log"))).unwrap()
+    }
+
+    /// Starts a killed master anew with an empty folder: it joins the others.
+    pub fn replace_master(&mut self, n: usize) {
+        let address = self.masters[n].address.clone();
+        std::fs::remove_dir_all(self.master_folder(n)).unwrap();
+        let others: Vec<_> = (0..self.masters.len()).filter(|other| *other != n).map(|other| self.masters[other].address.clone()).collect();
+        self.masters[n] = master(&self.dir, &self.bucket, n, &address, &others.join(","));
+    }
+
+    /// `stele master restore` into the folder of a master.
+    pub fn restore_master(&self, n: usize) -> Finished {
+        let mut command = stele();
+        command.args(["master", "restore", "--listen", &self.masters[n].address, "--data-dir"]).arg(self.master_folder(n));
+        Finished::of(with_store(&mut command, &self.bucket))
     }
 
     /// Starts a killed tablet server again, where it was.

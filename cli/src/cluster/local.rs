@@ -5,6 +5,7 @@ use super::layout::{Layout, Seat, Wanted};
 use super::member::Member;
 use crate::role::{Ends, FolderLock};
 use anyhow::{Context, Result};
+use common::config::MasterConfig;
 use futures::future::{join_all, select_all};
 use std::io::Write;
 use std::path::Path;
@@ -51,7 +52,10 @@ impl Local<'_> {
     async fn start(&mut self) -> Result<()> {
         let (dir, store, masters) = (self.dir, self.layout.store.clone(), self.layout.master_addresses());
         let first = self.layout.masters[0].address.to_string();
-        // The first master of a new cluster founds it, and the others find it running.
+        let founder = dir.join(&self.layout.masters[0].name);
+        let config = MasterConfig::new(self.layout.masters[0].address, founder, store.clone());
+        master::found(&config).await.context("no cluster is founded")?;
+        // The others find the first master running.
         for (n, seat) in self.layout.masters.iter_mut().enumerate() {
             let folder = dir.join(&seat.name).display().to_string();
             let mut arguments = vec!["master", "--data-dir", &folder, "--store", &store];

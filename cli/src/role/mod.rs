@@ -15,10 +15,12 @@ pub use signal::{END_WITH_STDIN, Ends};
 
 use crate::logging;
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, Subcommand};
 use common::ErrorKind;
 use common::config::TabletServerConfig;
+use common::rpc::net::Tcp;
 use common::time::SystemClock;
+use master::Report;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,11 +54,69 @@ pub async fn up(args: UpArgs) -> Result<ExitCode> {
     ends.end(local.shutdown()).await
 }
 
+/// `stele master`: runs one, founds a cluster, or brings a cluster's state back.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct MasterCommand {
+    #[command(subcommand)]
+    command: Option<MasterVerb>,
+    #[command(flatten)]
+    settings: MasterArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum MasterVerb {
+    /// Found a new cluster: on a store that has none, with an empty data folder. Once; then start the master with the same settings.
+    Init(MasterArgs),
+    /// Bring the state back into an empty data folder from its copy in the object store, when all masters have lost their folders.
+    ///
+    /// Takes the settings that the master is then started with. Others join it afterwards, as new ones.
+    Restore(MasterArgs),
+}
+
+/// Runs a master, or does what else was asked.
+pub async fn master(args: MasterCommand) -> Result<ExitCode> {
+    match args.command {
+        None => run_master(args.settings).await,
+        Some(MasterVerb::Init(settings)) => {
+            let cluster = master::found(&settings.config()?).await.context("no cluster is founded")?;
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "cluster {cluster} is founded: start `stele master` with the same settings")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(MasterVerb::Restore(settings)) => restore_master(&settings).await,
+    }
+}
+
+async fn restore_master(args: &MasterArgs) -> Result<ExitCode> {
+    logging::start("warn")?;
+    let config = args.config()?;
+    let done = master::restore(&config, &Tcp::shared(), SystemClock::shared().now()).await;
+    let Report { cluster, node, copied, restored } = done.context("nothing was restored")?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "cluster {cluster} is restored from the copy at entry {copied}, as master node {node}: {} tables, {} tablets",
+        restored.tables, restored.tablets
+    )?;
+    for (tablet, server) in &restored.on_volumes {
+        writeln!(out, "tablet {tablet} waits for server {server}, whose volume has rows that are not flushed")?;
+    }
+    for tablet in &restored.unknown {
+        writeln!(out, "tablet {tablet} belongs to no table: its objects stay under tablets/{tablet}")?;
+    }
+    writeln!(out, "start `stele master` on {} now", config.data_dir.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Runs a master until told to end, or until its Raft cannot go on.
-pub async fn master(args: MasterArgs) -> Result<ExitCode> {
+async fn run_master(args: MasterArgs) -> Result<ExitCode> {
     logging::start(ROLE_LOG)?;
     let (config, mut ends) = (args.config()?, Ends::listen()?);
-    let starting = async { master::Master::start(config, SystemClock::shared()).await.context("the master does not start") };
+    let starting = async {
+        master::check_founded(&config).await.context("the master does not start")?;
+        master::Master::start(config, SystemClock::shared()).await.context("the master does not start")
+    };
     let Some(running) = unless_told(&mut ends, starting).await? else { return Ok(ExitCode::SUCCESS) };
     announce(running.local_addr())?;
     tokio::select! {

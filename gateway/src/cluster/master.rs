@@ -80,7 +80,12 @@ impl MasterClient {
 fn is_harmless_twice(command: &Command) -> bool {
     !matches!(
         command,
-        Command::Claim { .. } | Command::Publish(_) | Command::DropTable { .. } | Command::RegisterServer | Command::Begin { .. }
+        Command::Claim { .. }
+            | Command::Publish(_)
+            | Command::DropTable { .. }
+            | Command::DropSnapshot { .. }
+            | Command::RegisterServer
+            | Command::Begin { .. }
     )
 }
 

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use common::ids::{ProcedureId, ServerId, TabletId};
-use common::rpc::master::{Command, Load, Procedure, ProcedureView, Reply, ServerView, TabletView};
+use common::rpc::master::{Command, Load, MasterNode, Procedure, ProcedureView, Reply, ServerView, TableSource, TabletView};
 use common::time::Micros;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -76,10 +76,12 @@ pub struct ProcedureStatus {
     id: u64,
     /// What it does, in words.
     what: String,
-    /// What for: `operator`, `drain`, `balance`, `size`, `load`, `cold`.
+    /// What for: `operator`, `drain`, `balance`, `size`, `load`, `cold`, `schedule`.
     why: String,
-    /// `choosing`, `closing`, `deriving`; `done` or `failed` when it has ended.
+    /// `choosing`, `closing`, `deriving`, `flushing`, `copying`; `done` or `failed` when it has ended.
     step: String,
+    /// How far that step is, where that is known.
+    progress: Option<String>,
     /// Why it failed.
     error: Option<String>,
     /// When it began.
@@ -118,6 +120,39 @@ pub enum Wanted {
         /// The one that begins where it ends.
         upper: u64,
     },
+    /// Make a table over the SSTables of another, without a copy. The other one may be dropped afterwards.
+    Clone {
+        /// A raw table; with `snapshot` or `at` it may be gone.
+        table: String,
+        /// One of its snapshots; absent: the table as it is now.
+        #[serde(default)]
+        snapshot: Option<String>,
+        /// RFC 3339: the newest of its snapshots that shows nothing written after.
+        #[serde(default)]
+        at: Option<String>,
+        /// `dataset.name` of the new table.
+        name: String,
+    },
+    /// Copy a table to a place outside the cluster.
+    Backup {
+        /// A raw table; with `snapshot` or `at` it may be gone.
+        table: String,
+        /// One of its snapshots; absent: the table as it is now.
+        #[serde(default)]
+        snapshot: Option<String>,
+        /// RFC 3339: the newest of its snapshots that shows nothing written after.
+        #[serde(default)]
+        at: Option<String>,
+        /// URL of a folder that holds no backup; the masters must reach it.
+        location: String,
+    },
+    /// Make a table of a backup, of this cluster or another one.
+    Restore {
+        /// URL of the backup's folder; the masters must reach it.
+        location: String,
+        /// `dataset.name` of the new table.
+        name: String,
+    },
 }
 
 /// A number.
@@ -125,6 +160,13 @@ pub enum Wanted {
 pub struct Begun {
     /// The procedure's.
     id: u64,
+}
+
+impl Begun {
+    /// Of this procedure.
+    pub(super) fn of(procedure: ProcedureId) -> Self {
+        Self { id: procedure.0 }
+    }
 }
 
 /// All tablet servers.
@@ -142,6 +184,28 @@ pub struct Tablets {
     /// Where the next page begins (`after`); absent: this is the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+}
+
+/// A master node.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MasterStatus {
+    /// Its number.
+    node: u64,
+    /// Where the others reach it.
+    address: String,
+    /// Whether it votes; else it is still catching up.
+    votes: bool,
+    /// Whether it leads.
+    leads: bool,
+    /// The newest entry that it is known to have; 0: unknown.
+    matched: u64,
+}
+
+/// The masters.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Masters {
+    /// By number.
+    masters: Vec<MasterStatus>,
 }
 
 /// Procedures.
@@ -183,9 +247,10 @@ impl From<ProcedureView> for ProcedureStatus {
     fn from(v: ProcedureView) -> Self {
         Self {
             id: v.id.0,
-            what: v.procedure.to_string(),
+            what: v.what,
             why: v.why,
             step: v.step,
+            progress: v.progress,
             error: v.error,
             begun_at: v.begun_at.to_rfc3339(),
             ended_at: v.ended_at.map(Micros::to_rfc3339),
@@ -195,7 +260,7 @@ impl From<ProcedureView> for ProcedureStatus {
 }
 
 /// An answer of another kind than asked for.
-fn unexpected(reply: &Reply) -> Refused {
+pub(super) fn unexpected(reply: &Reply) -> Refused {
     Error::internal(format!("the master answered with {reply:?}")).into()
 }
 
@@ -206,6 +271,27 @@ pub async fn servers(State(app): State<Arc<App>>) -> Result<axum::Json<Servers>,
         Reply::Servers { servers } => Ok(axum::Json(Servers { servers: servers.into_iter().map(Into::into).collect() })),
         other => Err(unexpected(&other)),
     }
+}
+
+/// The masters, as the one that leads knows them.
+#[utoipa::path(get, path = "/v1/admin/masters", tag = "admin", responses((status = 200, body = Masters), (status = 503, body = Problem)))]
+pub async fn masters(State(app): State<Arc<App>>) -> Result<axum::Json<Masters>, Refused> {
+    match app.cluster.submit(Command::ListMasters).await? {
+        Reply::Masters { nodes } => {
+            let status =
+                |n: MasterNode| MasterStatus { node: n.node, address: n.address, votes: n.votes, leads: n.leads, matched: n.matched };
+            Ok(axum::Json(Masters { masters: nodes.into_iter().map(status).collect() }))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Take a master out of the group for good.
+#[utoipa::path(delete, path = "/v1/admin/masters/{node}", tag = "admin", params(("node" = u64, Path, description = "its number")),
+    responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub async fn remove_master(State(app): State<Arc<App>>, Path(node): Path<u64>) -> Result<Response, Refused> {
+    app.cluster.submit(Command::RemoveMaster { node }).await?;
+    Ok(no_content())
 }
 
 /// Tablets with what they hold and bear, page by page.
@@ -252,23 +338,36 @@ pub async fn procedures(State(app): State<Arc<App>>) -> Result<axum::Json<Proced
     }
 }
 
-/// Move, split or merge tablets.
+/// Move, split or merge tablets; clone, back up or restore a table.
 ///
 /// Answered once the procedure has begun; follow it by its number.
 #[utoipa::path(post, path = "/v1/admin/procedures", tag = "admin", request_body(content = Wanted, example = json!({"procedure": "split", "tablet": 7, "at": ["user500"]})),
     responses((status = 202, body = Begun), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub async fn begin(State(app): State<Arc<App>>, Json(wanted): Json<Wanted>) -> Result<Response, Refused> {
-    let procedure = match wanted {
-        Wanted::Move { tablet, to } => Procedure::Move { tablet: TabletId(tablet), to: to.map(ServerId) },
+    let begin = |procedure| Command::Begin { procedure };
+    let command = match wanted {
+        Wanted::Move { tablet, to } => begin(Procedure::Move { tablet: TabletId(tablet), to: to.map(ServerId) }),
         Wanted::Split { tablet, at } => {
             let at = at.map(|values| key(&app, TabletId(tablet), &values)).transpose()?;
-            Procedure::Split { tablet: TabletId(tablet), at }
+            begin(Procedure::Split { tablet: TabletId(tablet), at })
         }
-        Wanted::Merge { lower, upper } => Procedure::Merge { tablets: [TabletId(lower), TabletId(upper)] },
+        Wanted::Merge { lower, upper } => begin(Procedure::Merge { tablets: [TabletId(lower), TabletId(upper)] }),
+        Wanted::Clone { table, snapshot, at, name } => Command::CloneTable { source: source(table, snapshot, at)?, name },
+        Wanted::Backup { table, snapshot, at, location } => Command::BackupTable { source: source(table, snapshot, at)?, location },
+        Wanted::Restore { location, name } => Command::RestoreTable { location, name, contents: None },
     };
-    match app.cluster.submit(Command::Begin { procedure }).await? {
-        Reply::Begun { procedure } => Ok((StatusCode::ACCEPTED, axum::Json(Begun { id: procedure.0 })).into_response()),
+    match app.cluster.submit(command).await? {
+        Reply::Begun { procedure } => Ok((StatusCode::ACCEPTED, axum::Json(Begun::of(procedure))).into_response()),
         other => Err(unexpected(&other)),
+    }
+}
+
+fn source(table: String, snapshot: Option<String>, at: Option<String>) -> Result<TableSource> {
+    match (snapshot, at) {
+        (None, None) => Ok(TableSource::Table { table }),
+        (Some(snapshot), None) => Ok(TableSource::Snapshot { table, snapshot }),
+        (None, Some(at)) => Ok(TableSource::At { table, at: Micros::parse(&at).map_err(|e| Error::invalid(format!("at: {e}")))? }),
+        (Some(_), Some(_)) => Err(Error::invalid("'snapshot' and 'at' both name a snapshot: give one of them")),
     }
 }
 

@@ -21,6 +21,7 @@ mod query;
 #[cfg(test)]
 mod query_tests;
 mod rows;
+mod snapshots;
 mod sql;
 mod tables;
 
@@ -75,7 +76,9 @@ impl App {
         rows::one, rows::range, mutate::mutate, delete::range, conditional::check, conditional::modify, ingest::ingest, ingest::open, ingest::close,
         sql::run,
         derived::list, derived::get, derived::runs, derived::validate, derived::apply, derived::run, derived::pause, derived::resume,
-        admin::servers, admin::drain, admin::undrain, admin::tablets, admin::procedures, admin::begin, admin::cancel,
+        admin::masters, admin::remove_master, admin::servers, admin::drain, admin::undrain, admin::tablets, admin::procedures, admin::begin, admin::cancel,
+        snapshots::list, snapshots::take, snapshots::discard, snapshots::schedule, snapshots::unschedule, snapshots::protect,
+        snapshots::unprotect,
         health::health, health::ready, health::cluster,
     ),
     tags(
@@ -83,7 +86,7 @@ impl App {
         (name = "rows", description = "Reading and writing rows, typed by their table's schema"),
         (name = "sql", description = "Queries over all tables"),
         (name = "derived", description = "Tables that are defined by SQL and kept up to date"),
-        (name = "admin", description = "Servers, tablets and what is done with them"),
+        (name = "admin", description = "Servers, tablets, snapshots, backups, and what is done with them"),
         (name = "cluster", description = "Health and layout"),
     )
 )]
@@ -110,11 +113,17 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/derived/{table}/run", post(derived::run))
         .route("/v1/derived/{table}/pause", post(derived::pause))
         .route("/v1/derived/{table}/resume", post(derived::resume))
+        .route("/v1/admin/masters", get(admin::masters))
+        .route("/v1/admin/masters/{node}", delete(admin::remove_master))
         .route("/v1/admin/servers", get(admin::servers))
         .route("/v1/admin/servers/{server}/drain", put(admin::drain).delete(admin::undrain))
         .route("/v1/admin/tablets", get(admin::tablets))
         .route("/v1/admin/procedures", get(admin::procedures).post(admin::begin))
         .route("/v1/admin/procedures/{procedure}", delete(admin::cancel))
+        .route("/v1/admin/snapshots", get(snapshots::list).post(snapshots::take))
+        .route("/v1/admin/snapshots/{table}/{name}", delete(snapshots::discard))
+        .route("/v1/admin/tables/{table}/schedule", put(snapshots::schedule).delete(snapshots::unschedule))
+        .route("/v1/admin/tables/{table}/protection", put(snapshots::protect).delete(snapshots::unprotect))
         .route("/v1/cluster", get(health::cluster))
         .route("/healthz", get(health::health))
         .route("/readyz", get(health::ready))
@@ -136,7 +145,7 @@ mod tests {
         for path in ["/v1/tables/{table}/rows", "/v1/tables/{table}/ingest", "/v1/sql", "/v1/derived/{table}/run", "/readyz"] {
             assert!(paths.contains_key(path), "{path}");
         }
-        assert_eq!(paths.len(), 26);
+        assert_eq!(paths.len(), 32);
         assert!(api["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
     }
 }

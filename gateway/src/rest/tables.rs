@@ -29,6 +29,8 @@ pub struct TableInfo {
     watermark: Option<String>,
     /// Whether a bulk ingest is open.
     ingesting: bool,
+    /// Whether it cannot be dropped.
+    protected: bool,
     /// As declared.
     #[schema(value_type = Object)]
     spec: TableSpec,
@@ -61,6 +63,7 @@ impl TableInfo {
             open: tablets.iter().filter(|t| t.open).count(),
             watermark,
             ingesting: catalog.ingesting.contains(&table.id),
+            protected: catalog.protected.contains(&table.id),
             spec: table.spec.clone(),
         }
     }
@@ -101,7 +104,7 @@ pub async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -> Resul
 
 /// Delete a table and its rows.
 ///
-/// Refused while a definition reads it.
+/// Refused while a definition reads it, or while it is protected.
 #[utoipa::path(delete, path = "/v1/tables/{table}", tag = "tables", params(("table", description = "`dataset.name`")),
     responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub async fn delete(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, Refused> {

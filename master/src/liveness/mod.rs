@@ -13,6 +13,7 @@ mod memory;
 mod progress;
 mod servers;
 mod sizes;
+mod snapshots;
 mod steps;
 
 #[cfg(test)]
@@ -84,6 +85,10 @@ pub fn decide(state: &ClusterState, memory: &Memory, policy: &MasterConfig, now:
     changes.extend(steps::chosen(state, memory));
     changes.extend(steps::overdue(state, now));
     changes.extend(begin(state, memory, policy, now));
+    changes.extend(snapshots::due(state, memory, now));
+    changes.extend(snapshots::outlived(state, now));
+    changes.extend(snapshots::overdue(state, now));
+    changes.extend(progress::verified(state, memory));
     changes.extend(progress::settled(state, memory, now));
     changes.extend(expiry::claims(state, memory, now));
     changes.extend(expiry::ingests(state, memory, now));

@@ -28,6 +28,19 @@ fn settled_in(table: TableId, derived: &Derived, memory: &Memory, now: Now) -> O
     (moves || !dropped.is_empty()).then_some(Change::Settled { table, applied, dropped })
 }
 
+/// Derived tables of a restored state that can be computed on, or cannot.
+pub(super) fn verified(state: &ClusterState, memory: &Memory) -> Vec<Change> {
+    let verified = state.derived.iter().filter(|(_, d)| d.unverified).filter_map(|(table, derived)| {
+        let paused = state.definitions.values().any(|d| d.table == *table && d.paused);
+        let report = |(id, t)| memory.report_on(id, t).filter(|r| r.state == TabletState::Open);
+        let reports: Vec<_> = state.tablets_of(*table).map(report).collect();
+        let ahead = reports.iter().flatten().any(|r| r.visible_seq > derived.version);
+        let all = reports.iter().all(Option::is_some);
+        (if ahead { !paused } else { all }).then_some(Change::Verified { table: *table, ahead })
+    });
+    verified.collect()
+}
+
 /// The lowest version that all tablets of a table show; `None` unless all of them are open.
 fn applied_everywhere(table: TableId, memory: &Memory) -> Option<Seq> {
     let mut lowest = Seq::MAX;

@@ -118,7 +118,17 @@ impl Leader {
 }
 
 fn tablet(tablet: TabletId, epoch: Epoch, state: TabletState, visible: u64) -> TabletReport {
-    TabletReport { tablet, epoch, state, visible_seq: Seq(visible), floor: Seq(0), bytes: 0, load: Default::default(), split: None }
+    TabletReport {
+        tablet,
+        epoch,
+        state,
+        visible_seq: Seq(visible),
+        floor: Seq(0),
+        bytes: 0,
+        load: Default::default(),
+        split: None,
+        flushed: None,
+    }
 }
 
 /// A leader with one server that holds all tablets open.
@@ -487,4 +497,39 @@ fn small_tablets_of_a_dead_server_are_spread_by_number() {
     let count = |server| leader.owners().iter().filter(|o| **o == Some(server)).count();
     assert!(count(servers[0]).abs_diff(count(servers[1])) <= 1, "{:?}", leader.owners());
     assert_eq!(count(servers[0]) + count(servers[1]), leader.state.tablets.len());
+}
+
+#[test]
+fn derived_tables_of_a_restored_state_are_computed_on_once_all_tablets_are_open_and_none_is_ahead() {
+    for ahead in [false, true] {
+        let (mut leader, server) = serving();
+        let table = define(&mut leader);
+        let at = leader.now().wall;
+        crate::state::restore(&mut leader.state, &crate::state::Found::default(), at);
+        leader.report(server, 2, Vec::new());
+        leader.settle();
+        assert!(leader.state.derived[&table].unverified && leader.owners().iter().all(|owner| *owner == Some(server)));
+        leader.report(server, 2, leader.tablets(&TabletState::Open, u64::from(ahead)));
+        leader.settle();
+        let derived = &leader.state.derived[&table];
+        assert_eq!((derived.unverified, leader.state.definitions["core.b"].paused), (ahead, ahead));
+    }
+}
+
+#[test]
+fn the_leader_takes_and_gives_up_the_snapshots_of_a_schedule() {
+    let (mut leader, _) = serving();
+    leader.command(Command::CreateTable { spec: TableSpec::named("raw.a") });
+    let schedule = Some(common::rpc::master::Schedule { every: 600, keep: 1 });
+    leader.command(Command::ScheduleSnapshots { table: "raw.a".into(), schedule });
+    leader.settle();
+    assert!(leader.state.snapshots.is_empty(), "a new leader first hears of everybody");
+    rest(&mut leader, Duration::from_secs(5));
+    let taking: Vec<_> = leader.state.snapshots_under_way().iter().map(|(id, s)| (*id, s.name.clone().unwrap())).collect();
+    assert!(taking.len() == 1 && Micros::parse(&taking[0].1).is_ok(), "{taking:?}");
+    // Nobody flushes its tablet.
+    rest(&mut leader, crate::timing::SNAPSHOT_PATIENCE + Duration::from_secs(1));
+    leader.settle();
+    let error = leader.state.copies[&taking[0].0].error.clone();
+    assert!(error.is_some_and(|e| e.contains("flushed within 300 s")) && leader.state.snapshots_under_way().is_empty());
 }

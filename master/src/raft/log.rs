@@ -51,6 +51,12 @@ impl LogStore {
     }
 }
 
+/// What an empty log says that goes on after this entry, as values of the disk.
+pub(super) fn beginning(last: &LogId<u64>) -> Result<[(&'static str, Vec<u8>); 2]> {
+    let vote: Vote<u64> = Vote::new(last.leader_id.term, last.leader_id.node_id);
+    Ok([(VOTE, meta(&vote)?), (PURGED, meta(last)?)])
+}
+
 fn meta<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     envelope::encode(META, FORMAT, value)
 }

@@ -7,17 +7,18 @@ use common::rpc::master::Reply;
 use common::{Result, envelope};
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageError, StorageIOError,
-    StoredMembership,
+    BasicNode, Entry, EntryPayload, LogId, Membership, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageError,
+    StorageIOError, StoredMembership,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::sync::Arc;
 use tokio::sync::watch;
 
 const SNAPSHOT: envelope::Magic = *b"STRS";
 const FORMAT: u16 = 2;
-const KEY: &str = "snapshot";
+pub(super) const KEY: &str = "snapshot";
 
 /// The state with the entry that made it.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +39,20 @@ struct Stored<S> {
 }
 
 impl Applied {
+    /// A state that begins a new group of one node, at this entry.
+    #[must_use]
+    pub fn beginning(last: LogId<u64>, node: u64, address: String, state: ClusterState) -> Self {
+        let members = BTreeMap::from([(node, BasicNode::new(address))]);
+        let membership = StoredMembership::new(Some(last), Membership::new(vec![BTreeSet::from([node])], members));
+        Self { last: Some(last), membership, state }
+    }
+
+    /// Where the nodes of its group are reached.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.membership.nodes().map(|(_, node)| node.addr.clone()).collect()
+    }
+
     /// Index of the newest entry that is in the state; 0: none.
     #[must_use]
     pub fn index(&self) -> u64 {

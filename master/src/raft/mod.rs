@@ -15,9 +15,9 @@ mod suite;
 pub use disk::Disk;
 pub use log::LogStore;
 pub use machine::{Applied, Machine};
-pub(crate) use network::{frame, read};
-pub(crate) use node::has_history;
+pub(crate) use network::{Addressed, frame, read};
 pub use node::{NodeId, Started, start};
+pub(crate) use node::{begin_with, has_history};
 
 use crate::entry::{Entry, Outcome};
 use openraft::BasicNode;

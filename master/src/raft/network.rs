@@ -12,13 +12,13 @@ use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest, VoteResponse,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 const MESSAGE: envelope::Magic = *b"STRN";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 type Failure<E = RaftError<u64>> = RPCError<u64, BasicNode, E>;
 
@@ -34,6 +34,16 @@ pub(super) struct Peer {
     id: u64,
     /// `Err`: its address is none.
     client: common::Result<RaftClient<Channel>>,
+}
+
+/// A question to one node. Another one that has come to be at its address must not answer in its place: it would be counted
+/// twice.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Addressed<T> {
+    /// The node.
+    pub(crate) to: u64,
+    /// What it is asked.
+    pub(crate) question: T,
 }
 
 /// What a node answers.
@@ -84,7 +94,8 @@ impl Peer {
         E: DeserializeOwned + std::error::Error,
     {
         let mut client = self.client.clone().map_err(|e| Unreachable::new(&e))?;
-        let mut request = Request::new(frame(question).map_err(|e| NetworkError::new(&e))?);
+        let addressed = Addressed { to: self.id, question };
+        let mut request = Request::new(frame(&addressed).map_err(|e| NetworkError::new(&e))?);
         request.set_timeout(option.hard_ttl());
         let answered = match call {
             Call::Append => client.append(request).await,

@@ -1,5 +1,5 @@
 use super::network::Peers;
-use super::{Disk, LogStore, Machine, Raft, log};
+use super::{Applied, Disk, LogStore, Machine, Raft, log, machine};
 use common::rpc::net::SharedNet;
 use common::{Error, Result};
 use openraft::{BasicNode, Config, SnapshotPolicy};
@@ -36,6 +36,18 @@ pub struct Started {
 /// `Corrupt`.
 pub(crate) fn has_history(disk: &Disk) -> Result<bool> {
     Ok(disk.get(log::VOTE)?.is_some())
+}
+
+/// Puts a state on an empty disk, to be gone on from by the one node of its group; with it these values, all or none.
+///
+/// # Errors
+/// `Unavailable` if the disk cannot be written, `Internal`.
+pub(crate) fn begin_with(disk: &Disk, state: &Applied, values: &[(&str, &[u8])]) -> Result<()> {
+    let last = state.last.ok_or_else(|| Error::internal("a state to begin with has an entry"))?;
+    let (snapshot, log) = (state.encode()?, log::beginning(&last)?);
+    let log = log.iter().map(|(key, value)| (*key, value.as_slice()));
+    let all: Vec<_> = [(machine::KEY, snapshot.as_slice())].into_iter().chain(log).chain(values.iter().copied()).collect();
+    disk.put(&all)
 }
 
 /// Starts the node. `founds` makes a node that has no history the group's first voter, reached at that address.

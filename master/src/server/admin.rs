@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use crate::liveness::Memory;
-use crate::state::{ClusterState, Step, Tablet, UnderWay};
+use crate::state::{ClusterState, Step, TableProcedure, TableStep, Tablet, UnderWay};
 use bytes::Bytes;
 use common::ids::{ProcedureId, ServerId, TableId, TabletId};
 use common::rpc::master::{Load, ProcedureView, Reply, ServerView, TabletState, TabletView};
@@ -92,7 +92,8 @@ pub(super) fn procedures(node: &Node) -> Reply {
         let step = if p.error.is_some() { "failed" } else { "done" };
         ProcedureView { step: step.into(), error: p.error.clone(), ended_at: Some(p.ended_at), ..view(p.id, &p.was) }
     });
-    let mut all: Vec<_> = past.chain(state.procedures.iter().map(|(id, p)| view(*id, p))).collect();
+    let copies = state.copies.iter().map(|(id, p)| table_view(node, *id, p));
+    let mut all: Vec<_> = past.chain(state.procedures.iter().map(|(id, p)| view(*id, p))).chain(copies).collect();
     all.sort_by_key(|p| p.id);
     Reply::Procedures { procedures: all }
 }
@@ -105,12 +106,42 @@ fn view(id: ProcedureId, under_way: &UnderWay) -> ProcedureView {
     };
     ProcedureView {
         id,
-        procedure: under_way.procedure.clone(),
+        what: under_way.procedure.to_string(),
         why: under_way.why.clone(),
         step: step.into(),
+        progress: None,
         error: None,
         begun_at: under_way.begun_at,
         ended_at: None,
         made: under_way.makes.clone(),
     }
+}
+
+fn table_view(node: &Node, id: ProcedureId, p: &TableProcedure) -> ProcedureView {
+    let step = match (p.ended_at, &p.error, p.step) {
+        (Some(_), Some(_), _) => "failed",
+        (Some(_), None, _) => "done",
+        (None, _, TableStep::Flushing) => "flushing",
+        (None, _, TableStep::Copying) => "copying",
+    };
+    ProcedureView {
+        id,
+        what: p.describe(),
+        why: p.why.clone(),
+        step: step.into(),
+        progress: node.progress.of(id).filter(|_| p.is_under_way()),
+        error: p.error.clone(),
+        begun_at: p.begun_at,
+        ended_at: p.ended_at,
+        made: p.makes().iter().map(|part| part.tablet).collect(),
+    }
+}
+
+/// See [`Command::ListSnapshots`](common::rpc::master::Command::ListSnapshots).
+pub(super) fn snapshots(node: &Node) -> Reply {
+    let applied = node.state();
+    let state = &applied.state;
+    let named = |id| state.tables.get(id).map(|t| t.name.clone());
+    let schedules = state.schedules.iter().filter_map(|(id, schedule)| Some((named(id)?, *schedule)));
+    Reply::Snapshots { snapshots: state.snapshot_views(), schedules: schedules.collect() }
 }

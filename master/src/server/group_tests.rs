@@ -164,6 +164,39 @@ async fn a_wiped_node_comes_back_as_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_node_at_the_same_address_takes_the_place_of_who_was_there_and_is_not_counted_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut group = group(folder.path()).await;
+    create(group[0].local_addr(), "raw.a").await;
+    let before = until_voters(group[0].local_addr(), 3).await;
+    let address = group[2].local_addr();
+    group.pop().unwrap().shutdown().await.unwrap();
+    let known = [group[0].local_addr(), group[1].local_addr()];
+    let new = Master::start(config(folder.path(), "d", address, &known), SystemClock::shared()).await.unwrap();
+    let after = loop {
+        let found = masters(known[0]).await;
+        if found.len() == 3
+            && found.iter().all(|n| n.votes && (n.address != address.to_string() || before.iter().all(|b| b.node != n.node)))
+        {
+            break found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert_eq!(after.iter().filter(|n| before.iter().any(|b| b.node == n.node)).count(), 2, "{after:?}");
+    // What is asked of who was there before, it does not answer.
+    let old = before.iter().find(|n| n.address == address.to_string()).unwrap().node;
+    let channel = common::rpc::channel::connect(&common::rpc::net::Tcp::shared(), &address.to_string()).await.unwrap();
+    let vote = openraft::raft::VoteRequest::new(openraft::Vote::new(1_000, before[0].node), None);
+    let question = crate::raft::Addressed { to: old, question: vote };
+    let mut peer = common::rpc::raft_service::raft_client::RaftClient::new(channel);
+    let refused = peer.vote(crate::raft::frame(&question).unwrap()).await.unwrap_err();
+    assert!(refused.code() == tonic::Code::Unavailable && refused.message().contains(&format!("not {old}")), "{refused}");
+    // Three vote, so that another loss is survived.
+    drop(group.pop());
+    create(new.local_addr(), "raw.b").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_master_does_not_join_another_cluster() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = start(one.path(), "a", &[]).await;

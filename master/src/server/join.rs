@@ -49,8 +49,14 @@ pub(super) async fn group(node: Arc<Node>, address: String, masters: Vec<String>
     let mut complaint = None;
     loop {
         let (known, votes) = super::members::standing(&node, node.id);
-        if votes && known.as_ref() == Some(&address) {
+        if votes && known.as_ref() == Some(&address) && super::members::others_at(&node, node.id, &address).is_empty() {
             return;
+        }
+        if node.leads_in().is_some() {
+            // It need not ask anybody: it has moved, or was restored elsewhere.
+            if let Err(e) = super::members::join(&node, node.id, address.clone()).await {
+                tracing::warn!(error = %e, "this master's address is not noted yet");
+            }
         }
         let command = Command::JoinMaster { node: node.id, address: address.clone() };
         for master in node.leader_address().iter().chain(&masters).chain(&node.member_addresses()) {

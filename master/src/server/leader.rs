@@ -54,6 +54,11 @@ async fn carry_out(node: &Node, changes: Vec<Change>) -> bool {
             }
             Change::Begin { procedure, why } => tracing::info!(procedure = %procedure.0, why, "a procedure begins"),
             Change::GiveUp { procedure, error } => tracing::warn!(procedure = procedure.0, error, "a procedure is given up"),
+            Change::Verified { table, ahead: true } => tracing::error!(
+                table = table.0,
+                "a tablet of this derived table shows a run that the restored state does not know: it is paused and shows what it did; apply its \
+                 definition under another name, or remove it and apply it again, to have it computed anew"
+            ),
             Change::ExpireClaims(claims) => tracing::warn!(?claims, "runners are silent: their runs are aborted"),
             other => tracing::debug!(change = ?other, "cluster change"),
         }

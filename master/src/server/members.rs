@@ -26,7 +26,8 @@ pub(super) async fn number(node: &Node, cluster: String) -> Result<Reply> {
     Ok(Reply::NewMaster { node: index })
 }
 
-/// Lets a node catch up, then vote; a member that has moved gets its new address.
+/// Lets a node catch up, then vote; a member that has moved gets its new address. Another member that had this address is no
+/// more: its folder was lost, and its vote would only be missed.
 ///
 /// # Errors
 /// `Unavailable` if it cannot be reached, or while another change of the group is under way.
@@ -45,6 +46,10 @@ pub(super) async fn join(node: &Node, id: NodeId, address: String) -> Result<Rep
         caught_up(node, id).await?;
         node.raft.change_membership(ChangeMembers::AddVoterIds(BTreeSet::from([id])), true).await.map_err(|e| failed(id, &e))?;
         tracing::info!(node = id, address, "a master has joined");
+    }
+    for replaced in others_at(node, id, &address) {
+        tracing::info!(node = id, replaced, address, "a master has taken the place of one that lost its folder");
+        remove(node, replaced).await?;
     }
     Ok(Reply::Done { catalog: node.state().state.version })
 }
@@ -97,6 +102,14 @@ pub(super) fn standing(node: &Node, id: NodeId) -> (Option<String>, bool) {
     let metrics = metrics.borrow();
     let members = metrics.membership_config.membership();
     (members.get_node(&id).map(|at| at.addr.clone()), members.voter_ids().any(|voter| voter == id))
+}
+
+/// Other members at this address.
+pub(super) fn others_at(node: &Node, id: NodeId, address: &str) -> BTreeSet<NodeId> {
+    let metrics = node.raft.metrics();
+    let metrics = metrics.borrow();
+    let members = metrics.membership_config.membership();
+    members.nodes().filter(|(other, at)| **other != id && **other != node.id && at.addr == address).map(|(other, _)| *other).collect()
 }
 
 /// Waits until a learner has what was committed when this began: as a voter it must not hold up the others.

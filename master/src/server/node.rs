@@ -1,4 +1,5 @@
 use super::confirm::Confirm;
+use super::copies::Progress;
 use super::fencing::Fencing;
 use super::forward::Others;
 use super::procedures::Working;
@@ -28,6 +29,8 @@ pub(super) struct Node {
     pub(super) fencing: Fencing,
     /// Procedures and endings that a task is at.
     pub(super) working: Working,
+    /// How far procedures on tables are.
+    pub(super) progress: Progress,
     /// What it does with tablets by itself.
     pub(super) policy: MasterConfig,
     /// The cluster's id.
@@ -67,6 +70,7 @@ impl Node {
             store,
             fencing: Fencing::default(),
             working: Working::default(),
+            progress: Progress::default(),
             policy,
             cluster,
             others,

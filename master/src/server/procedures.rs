@@ -1,6 +1,7 @@
 //! The leader's own work on procedures: manifests of new tablets, deletion of ended ones. Each piece can be done twice, and
 //! by two leaders: manifests are created if absent, under epochs that Raft has given.
 
+use super::copies;
 use super::node::Node;
 use super::pins::NodePins;
 use crate::entry::Change;
@@ -28,6 +29,12 @@ pub(super) struct Working(Mutex<BTreeSet<Work>>);
 enum Work {
     Derive(ProcedureId),
     End(TabletId, Epoch),
+    /// A part of a snapshot.
+    Part(ProcedureId, TabletId),
+    /// A procedure on a table.
+    Table(ProcedureId),
+    /// A dropped snapshot.
+    Drop(ProcedureId),
 }
 
 impl Working {
@@ -52,7 +59,11 @@ pub(super) fn start(node: &Arc<Node>) {
     let applied = node.state();
     let derive = applied.state.procedures.iter().filter(|(_, p)| p.step == Step::Deriving).map(|(id, _)| Work::Derive(*id));
     let end = applied.state.deletable_tablets().into_iter().map(|(tablet, epoch)| Work::End(tablet, epoch));
-    for work in derive.chain(end) {
+    let parts = copies::flushed(node, &applied.state).into_iter().map(|(id, tablet)| Work::Part(id, tablet));
+    // They may take hours, splits and merges may not wait for them.
+    let tables = copies::waiting(&applied.state).into_iter().take(AT_ONCE / 2).map(Work::Table);
+    let drops = copies::dropped(&applied.state).into_iter().map(Work::Drop);
+    for work in derive.chain(end).chain(parts).chain(tables).chain(drops) {
         if node.working.is_full() {
             return;
         }
@@ -75,7 +86,14 @@ async fn carry_out(node: &Arc<Node>, work: Work) -> Result<()> {
     let pins = NodePins::new(node);
     let procedures = Procedures::new(node.store.clone(), pins.clone());
     let applied = node.state();
+    // What is deleted, and which tablets begin, must be known to whoever restores the state from its copy.
+    if !matches!(work, Work::Part(..)) {
+        node.copier.wait(applied.index()).await?;
+    }
     match work {
+        Work::Part(id, tablet) => copies::take_part(node, id, tablet).await,
+        Work::Table(id) => copies::carry_on(node, id).await,
+        Work::Drop(id) => copies::drop_snapshot(node, id).await,
         Work::Derive(id) => {
             let Some(under_way) = applied.state.procedures.get(&id) else { return Ok(()) };
             let change = match derive(&procedures, &applied.state, under_way).await {

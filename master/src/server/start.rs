@@ -29,6 +29,8 @@ pub struct Running {
     pub(super) cluster: String,
     node: Arc<Node>,
     disk: Disk,
+    /// Why it must end, once it must.
+    over: watch::Receiver<Option<Error>>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -57,6 +59,7 @@ impl Running {
         let founds = identity::is_founder(id).then_some(address.as_str());
         let Started { raft, machine, alone } = raft::start(&disk, id, founds, net).await?;
         let (copier, copying) = copy::open(store.clone(), raft.clone(), id, machine.watch(), alone).await?;
+        let over = copying.watch_over();
         let (stop, stopping) = watch::channel(false);
         let (watch, cluster) = (machine.watch(), identity.cluster.clone());
         let node = Node::new(id, raft, watch, clock, copier, store, config.clone(), cluster, others, stopping.clone());
@@ -69,11 +72,19 @@ impl Running {
             tokio::spawn(join::group(node.clone(), address, config.masters)),
         ];
         tracing::info!(address = %bound, cluster = %identity.cluster, node = id, "master started");
-        Ok(Self { address: bound, cluster: identity.cluster, node, disk, stop, tasks })
+        Ok(Self { address: bound, cluster: identity.cluster, node, disk, over, stop, tasks })
     }
 
     /// See [`super::Master::failed`].
     pub async fn failed(&self) -> Error {
+        let mut over = self.over.clone();
+        tokio::select! {
+            Ok(why) = over.wait_for(Option::is_some) => why.clone().unwrap_or_else(|| Error::fenced("this group of masters is over")),
+            why = self.raft_failed() => why,
+        }
+    }
+
+    async fn raft_failed(&self) -> Error {
         let mut metrics = self.node.raft.metrics();
         let why = match metrics.wait_for(|m| m.running_state.is_err()).await {
             Ok(m) => m.running_state.as_ref().err().map(ToString::to_string),
@@ -113,7 +124,7 @@ fn advertised(config: &MasterConfig, bound: SocketAddr) -> Result<String> {
 
 async fn serve(node: Arc<Node>, listening: Listening) {
     let mut stop = node.stop.clone();
-    let peers = RaftServer::new(PeerService { raft: node.raft.clone() })
+    let peers = RaftServer::new(PeerService { id: node.id, raft: node.raft.clone() })
         .max_decoding_message_size(MAX_RPC_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_RPC_MESSAGE_BYTES);
     let service = MasterServer::new(Service { node })

@@ -1,7 +1,7 @@
 use super::node::Node;
 use super::{admin, members};
 use crate::entry::{Change, What};
-use crate::state;
+use crate::{backup, state};
 use common::envelope::AsJson;
 use common::ids::{ClaimId, TableId};
 use common::rpc::master::{Command, INGEST_TTL, Reply};
@@ -34,6 +34,17 @@ pub(super) async fn submit(node: &Node, command: Command) -> Result<Reply> {
             Ok(admin::tablets(node, table, after.as_ref(), limit as usize))
         }
         Command::ListProcedures => seen(node, admin::procedures).await,
+        Command::ListSnapshots => seen(node, admin::snapshots).await,
+        Command::BackupTable { source, location } => {
+            node.check_leads()?;
+            backup::check_free(&location).await?;
+            commit(node, Command::BackupTable { source, location }).await
+        }
+        Command::RestoreTable { location, name, .. } => {
+            node.check_leads()?;
+            let contents = Some(Box::new(backup::read(&location).await?.contents()));
+            commit(node, Command::RestoreTable { location, name, contents }).await
+        }
         Command::Deletable { home, epoch, objects } => {
             node.confirm.leadership().await?;
             Ok(Reply::Deletable { objects: node.state().state.deletable(home, epoch, &objects)? })
@@ -53,9 +64,19 @@ async fn seen(node: &Node, look: fn(&Node) -> Reply) -> Result<Reply> {
     Ok(look(node))
 }
 
-/// Commits a command. One that creates, alters or drops a table is answered only once the object store has a copy of it.
+/// Commits a command. One that creates, alters or drops a table, or gives a number that lives elsewhere, is answered only
+/// once the object store has a copy of it.
 async fn commit(node: &Node, command: Command) -> Result<Reply> {
-    let alters = matches!(command, Command::CreateTable { .. } | Command::DropTable { .. } | Command::ApplyDefinitions { .. });
+    let alters = matches!(
+        command,
+        Command::CreateTable { .. }
+            | Command::DropTable { .. }
+            | Command::ApplyDefinitions { .. }
+            | Command::ProtectTable { .. }
+            | Command::DropSnapshot { .. }
+            | Command::ScheduleSnapshots { .. }
+            | Command::RegisterServer
+    );
     let (index, reply) = node.propose(What::Command(AsJson(command))).await?;
     node.wake.notify_one();
     if alters {

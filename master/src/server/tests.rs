@@ -108,6 +108,7 @@ impl Fake {
                 bytes: 0,
                 load: Default::default(),
                 split: None,
+                flushed: None,
             };
             self.held = self.list.iter().map(open).collect();
             self.report().await;

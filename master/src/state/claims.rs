@@ -29,6 +29,12 @@ pub(super) fn claim(state: &mut ClusterState, wanted: &Wanted<'_>) -> Result<Rep
     if let Some((name, _)) = definition.filter(|(_, d)| d.paused) {
         return Err(Error::refused(format!("table '{name}' is paused")));
     }
+    if state.derived.get(&wanted.table).is_some_and(|d| d.unverified) {
+        return Err(Error::refused(format!(
+            "table {} waits until all its tablets are open: the masters' state was restored",
+            wanted.table
+        )));
+    }
     let mut others = state.claims.iter().filter(|(_, c)| c.table == wanted.table);
     if let Some((id, other)) = others.find(|(_, c)| c.overlaps(wanted.windows, wanted.whole)) {
         return Err(Error::refused(format!("windows are claimed already: claim {id} of run {} by '{}'", other.run, other.runner)));

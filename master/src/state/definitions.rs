@@ -1,5 +1,5 @@
 use super::graph::{Graph, check_acyclic};
-use super::{ClusterState, Definition, Derived, claims, tables};
+use super::{ClusterState, Definition, Derived, claims, names, tables};
 use common::catalog::FollowedInput;
 use common::ids::TableId;
 use common::rpc::master::PutDefinition;
@@ -14,12 +14,14 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// `InvalidArgument` for names given twice, missing inputs and circles, `AlreadyExists` where a table that no
-/// definition makes has the name, `NotFound` for removing what is not there, `FailedPrecondition` for removing what is read.
+/// definition makes has the name, `NotFound` for removing what is not there, `FailedPrecondition` for removing what is
+/// read, and for removing or replacing a protected table.
 pub(super) fn apply(state: &mut ClusterState, put: &[PutDefinition], remove: &[String], at: Micros) -> Result<()> {
     check_names(state, put, remove)?;
     check_graph(state, put, remove)?;
     for name in remove {
         if let Some(old) = state.definitions.remove(name) {
+            tables::check_unprotected(state, old.table)?;
             tables::remove(state, old.table, at);
         }
     }
@@ -39,7 +41,7 @@ fn check_names(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -
     }
     for one in put {
         let name = &one.spec.name;
-        tables::check_dataset(name)?;
+        names::check_dataset(name)?;
         if state.table_named(name).is_some_and(|t| t.kind != TableKind::Derived) {
             return Err(Error::already_exists(format!("table '{name}' exists already and is not made by a definition")));
         }
@@ -78,6 +80,7 @@ fn put_one(state: &mut ClusterState, put: &PutDefinition, at: Micros) -> Result<
             d.table
         }
         Some(d) => {
+            tables::check_unprotected(state, d.table)?;
             tables::remove(state, d.table, at);
             create_table(state, &put.spec)?
         }

@@ -39,6 +39,13 @@ pub(super) fn lives_over(state: &mut ClusterState, server: ServerId, before: Inc
     over.into_iter().for_each(|tablet| closed(state, tablet));
 }
 
+/// Nobody has it open any more who is known, and what comes is above all that was seen.
+pub(super) fn raise(state: &mut ClusterState, tablet: TabletId, raised: impl FnOnce(Epoch) -> Epoch) {
+    if let Some(ending) = state.ended.get_mut(&tablet) {
+        (ending.owner, ending.epoch) = (None, raised(ending.epoch));
+    }
+}
+
 /// All objects of a tablet are deleted.
 pub(super) fn done(state: &mut ClusterState, tablet: TabletId) {
     state.ended.remove(&tablet);

@@ -29,6 +29,16 @@ macro_rules! counters {
 counters!(table: TableId, tablet: TabletId, server: ServerId, claim: ClaimId, run: RunId, procedure: ProcedureId);
 
 impl Ids {
+    /// Goes on `far` above all that was given, and above these.
+    pub(super) fn skip(&mut self, (table, tablet, server): (TableId, TabletId, ServerId), far: u64) {
+        self.table = TableId(self.table.max(table).0 + far);
+        self.tablet = TabletId(self.tablet.max(tablet).0 + far);
+        self.server = ServerId(self.server.max(server).0 + far);
+        self.claim = ClaimId(self.claim.0 + far);
+        self.run = RunId(self.run.0 + far);
+        self.procedure = ProcedureId(self.procedure.0 + far);
+    }
+
     /// Whether this run was ever given.
     pub(super) fn has_run(&self, run: RunId) -> bool {
         RunId(0) < run && run <= self.run

@@ -2,6 +2,8 @@
 
 use super::{ClusterState, Step, Tablet};
 use common::ids::{TableId, TabletId};
+use common::key::KeyRange;
+use common::rpc::master::SnapshotStage;
 use common::schema::TableKind;
 use std::collections::BTreeSet;
 
@@ -21,6 +23,8 @@ pub fn check(state: &ClusterState) -> Result<(), String> {
     references_exist(state)?;
     owners_have_lived(state)?;
     procedures_have_their_tablets(state)?;
+    snapshots_are_whole(state)?;
+    copies_have_their_sources(state)?;
     claims_do_not_overlap(state)?;
     runs_ascend(state)
 }
@@ -52,6 +56,8 @@ fn references_exist(state: &ClusterState) -> Result<(), String> {
         .chain(state.claims.values().map(|c| &c.table))
         .chain(state.watermarks.keys())
         .chain(&state.ingesting)
+        .chain(&state.protected)
+        .chain(state.schedules.keys())
         .chain(state.definitions.values().map(|d| &d.table));
     match named.find(|id| !known(id)) {
         Some(id) => Err(format!("table {id} is named but does not exist")),
@@ -97,6 +103,44 @@ fn procedures_have_their_tablets(state: &ClusterState) -> Result<(), String> {
         Some(id) => Err(format!("tablet {id} has ended and is one")),
         None => Ok(()),
     }
+}
+
+/// Parts of a snapshot show no key twice; those of one that can be used show every key.
+fn snapshots_are_whole(state: &ClusterState) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for (id, s) in &state.snapshots {
+        let disjoint = s.parts.windows(2).all(|w| w[0].range.end.as_ref().is_some_and(|end| *end <= w[1].range.start));
+        if !disjoint || s.stage == SnapshotStage::Ready && !s.missing(&KeyRange::ALL).is_empty() {
+            return Err(format!("snapshot {id} shows a key twice or not at all"));
+        }
+        let taken = state.copies.get(id).is_some_and(|p| p.is_under_way());
+        if s.stage == SnapshotStage::Taking && !taken {
+            return Err(format!("nobody takes snapshot {id}"));
+        }
+        if s.stage != SnapshotStage::Dropping && s.name.is_some() && !names.insert((&s.table.name, &s.name)) {
+            return Err(format!("snapshot {id} has the name of another one"));
+        }
+    }
+    Ok(())
+}
+
+/// What a procedure reads stays until it has ended; what it makes is new, and is no tablet before it is done.
+fn copies_have_their_sources(state: &ClusterState) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for (id, p) in state.copies.iter().filter(|(_, p)| p.is_under_way()) {
+        let read = p.snapshot(*id).map(|s| state.snapshots.get(&s).map(|s| s.stage));
+        if matches!(read, Some(None | Some(SnapshotStage::Dropping))) {
+            return Err(format!("procedure {id} reads a snapshot that is gone"));
+        }
+        if p.makes().iter().any(|part| state.tablets.contains_key(&part.tablet) || state.ended.contains_key(&part.tablet)) {
+            return Err(format!("procedure {id} makes a tablet that is there, or has ended"));
+        }
+        let Some(table) = p.new_table() else { continue };
+        if state.table_named(&table.name).is_some() || !names.insert(&table.name) {
+            return Err(format!("procedure {id} makes a table whose name is taken"));
+        }
+    }
+    Ok(())
 }
 
 fn claims_do_not_overlap(state: &ClusterState) -> Result<(), String> {

@@ -1,22 +1,28 @@
 //! The cluster's state and how entries change it: pure data, pure functions, no clock, no I/O.
 //!
 //! An entry is run on a copy that replaces the state only if all of it succeeded, so a command that
-//! fails changes nothing, by construction; copies share what is the same ([`ClusterState`]). Modules: `ids` and `rows` hold the data; `tables`, `tablets`,
-//! `servers`, `fences`, `procedures`, `endings`, `pins`, `definitions`, `claims`, `publishing` and `watermarks` change one concern each; `view`
+//! fails changes nothing, by construction; copies share what is the same ([`ClusterState`]). Modules: `ids`, `rows` and `copying` hold the data; `tables`,
+//! `tablets`, `servers`, `fences`, `procedures`, `endings`, `pins`, `snapshots`, `copies`, `definitions`, `claims`, `publishing` and `watermarks`
+//! change one concern each; `restored` brings a copy up to date; `view`
 //! derives what gateways and tablet servers see; `invariants` says what always holds.
 
 mod claims;
+mod copies;
+mod copying;
 mod definitions;
 mod endings;
 mod fences;
 mod graph;
 mod ids;
 pub mod invariants;
+mod names;
 mod pins;
 mod procedures;
 mod publishing;
+mod restored;
 mod rows;
 mod servers;
+mod snapshots;
 mod splits;
 mod tables;
 mod tablets;
@@ -26,17 +32,20 @@ mod watermarks;
 #[cfg(test)]
 mod tests;
 
+pub use copying::{NewPart, TableProcedure, TableStep, TableWork};
 pub use endings::Ending;
 pub use pins::Pins;
 pub use procedures::{Past, Step, UnderWay, parts};
+pub use restored::{FAR, Found, FoundManifest, Restored, restore};
 pub use rows::{Aborted, Claim, Definition, Derived, Fence, Life, Server, Tablet};
+pub use snapshots::{TableSnapshot, WHY_SCHEDULE, object_name};
 pub(crate) use view::differences;
 pub use view::{catalog, catalog_changes, desired, desired_tablet, touched};
 
 use crate::entry::{Change, Entry, What};
 use common::catalog::RunRecord;
 use common::ids::{ClaimId, ProcedureId, ServerId, TableId, TabletId};
-use common::rpc::master::{Command, Reply};
+use common::rpc::master::{Command, Reply, Schedule};
 use common::schema::Table;
 use common::time::Micros;
 use common::{Error, Result};
@@ -76,6 +85,18 @@ pub struct ClusterState {
     /// Who holds SSTables of other tablets.
     #[serde(default)]
     pub pins: Pins,
+    /// Snapshots of tables, by the procedures that took them.
+    #[serde(default)]
+    pub snapshots: OrdMap<ProcedureId, Arc<TableSnapshot>>,
+    /// Raw tables that snapshots are taken of again and again.
+    #[serde(default)]
+    pub schedules: OrdMap<TableId, Schedule>,
+    /// Procedures on whole tables, under way and the newest that have ended.
+    #[serde(default)]
+    pub copies: OrdMap<ProcedureId, Arc<TableProcedure>>,
+    /// Tables that cannot be dropped.
+    #[serde(default)]
+    pub protected: BTreeSet<TableId>,
     /// Applied definitions by name.
     pub definitions: OrdMap<String, Definition>,
     /// Where each derived table stands.
@@ -165,8 +186,27 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
         Command::SetWatermark { name, at } => watermarks::set(state, name, *at).map(|()| done()),
         Command::RegisterServer => Ok(Reply::Registered { server: servers::register(state) }),
         Command::Begin { procedure } => procedures::begin(state, procedure, "operator", at).map(|procedure| Reply::Begun { procedure }),
-        Command::Cancel { procedure } => procedures::cancel(state, *procedure, "cancelled", at).map(|()| done()),
+        Command::Cancel { procedure } => match copies::cancel(state, *procedure, at)? {
+            true => Ok(done()),
+            false => procedures::cancel(state, *procedure, "cancelled", at).map(|()| done()),
+        },
+        Command::ProtectTable { name, protected } => tables::protect(state, name, *protected).map(|()| done()),
+        Command::TakeSnapshot { table, name, expires_after } => {
+            copies::take_snapshot(state, table, name, *expires_after, "operator", at).map(|procedure| Reply::Begun { procedure })
+        }
+        Command::DropSnapshot { table, name } => copies::drop_snapshot(state, table, name, at).map(|()| done()),
+        Command::ScheduleSnapshots { table, schedule } => snapshots::schedule(state, table, *schedule).map(|()| done()),
+        Command::CloneTable { source, name } => copies::clone_table(state, source, name, at).map(|procedure| Reply::Begun { procedure }),
+        Command::BackupTable { source, location } => {
+            copies::backup_table(state, source, location, at).map(|procedure| Reply::Begun { procedure })
+        }
+        Command::RestoreTable { location, name, contents } => {
+            copies::restore_table(state, location, name, contents.as_deref(), at).map(|procedure| Reply::Begun { procedure })
+        }
         Command::Drain { server, drain } => servers::drain(state, *server, *drain).map(|()| done()),
+        Command::PinHome { referrer, .. } | Command::NarrowPins { referrer, .. } if !state.may_hold(referrer) => {
+            Err(Error::refused(format!("{referrer} is not being taken: it can hold nothing")))
+        }
         Command::PinHome { home, referrer } => {
             state.pins.pin_home(*home, referrer);
             Ok(done())
@@ -191,6 +231,7 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
         | Command::ListServers
         | Command::ListTablets { .. }
         | Command::ListProcedures
+        | Command::ListSnapshots
         | Command::Deletable { .. } => Err(Error::internal("this command is the leader's, not for the Raft log")),
     }
 }
@@ -221,8 +262,17 @@ fn run_change(state: &mut ClusterState, change: &Change, at: Micros) -> Result<(
         Change::Derived { procedure } => procedures::derived(state, *procedure, at),
         Change::DeriveFailed { procedure, error } => procedures::failed(state, *procedure, error, at),
         Change::GiveUp { procedure, error } => drop(procedures::cancel(state, *procedure, error, at)),
+        // A schedule that asks for what cannot be was overtaken.
+        Change::TakeSnapshot { table, name } => drop(copies::take_snapshot(state, table, name, None, WHY_SCHEDULE, at)),
+        Change::SnapshotPart { procedure, part } => copies::part(state, *procedure, part, at),
+        Change::OutlivedSnapshots(outlived) => copies::drop_outlived(state, outlived),
+        Change::SnapshotGone(id) => snapshots::gone(state, *id),
+        Change::TableDone { procedure } => copies::done(state, *procedure, at),
+        Change::TableFailed { procedure, error } => copies::fail(state, *procedure, error, at),
         Change::TabletEnded(tablet) => endings::done(state, *tablet),
         Change::ExpireClaims(expired) => expired.iter().for_each(|c| claims::abort(state, *c, at)),
+        Change::Verified { table, ahead: false } => restored::verified(state, *table),
+        Change::Verified { table, ahead: true } => restored::ahead(state, *table),
         Change::Settled { table, applied, dropped } => publishing::settled(state, *table, *applied, dropped),
         Change::Ingesting(tables) => watermarks::ingesting(state, tables),
     }

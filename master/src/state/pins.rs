@@ -26,8 +26,8 @@ impl Pins {
     /// The referrer holds exactly these from now on; its own need no hold.
     pub(super) fn narrow(&mut self, referrer: &Referrer, objects: &[SstableName]) {
         let own = |name: &SstableName| *referrer == Referrer::Tablet(name.home);
-        drop_of(&mut self.whole, referrer);
-        drop_of(&mut self.objects, referrer);
+        drop_if(&mut self.whole, |holder| holder == referrer);
+        drop_if(&mut self.objects, |holder| holder == referrer);
         self.objects.extend(objects.iter().filter(|name| !own(name)).map(|name| (*name, referrer.clone())));
     }
 
@@ -36,6 +36,19 @@ impl Pins {
         for name in objects {
             self.objects.remove(&(*name, referrer.clone()));
         }
+    }
+
+    /// The referrer holds these, beside what it does already.
+    pub(super) fn hold_too(&mut self, referrer: &Referrer, objects: &[SstableName]) {
+        let own = |name: &SstableName| *referrer == Referrer::Tablet(name.home);
+        self.objects.extend(objects.iter().filter(|name| !own(name)).map(|name| (*name, referrer.clone())));
+    }
+
+    /// A snapshot holds nothing any more.
+    pub(super) fn let_go(&mut self, snapshot: &str) {
+        let is = |holder: &Referrer| matches!(holder, Referrer::Snapshot { name, .. } if name == snapshot);
+        drop_if(&mut self.whole, is);
+        drop_if(&mut self.objects, is);
     }
 
     /// Whether narrowing a referrer to these would change nothing.
@@ -62,9 +75,9 @@ impl Pins {
     }
 }
 
-/// Takes out all holds of one referrer; without any, the set goes on sharing all of it.
-fn drop_of<T: Ord + Clone>(holds: &mut OrdSet<(T, Referrer)>, referrer: &Referrer) {
-    let gone: Vec<_> = holds.iter().filter(|(_, holder)| holder == referrer).cloned().collect();
+/// Takes out all holds of some referrers; without any, the set goes on sharing all of it.
+fn drop_if<T: Ord + Clone>(holds: &mut OrdSet<(T, Referrer)>, is_over: impl Fn(&Referrer) -> bool) {
+    let gone: Vec<_> = holds.iter().filter(|(_, holder)| is_over(holder)).cloned().collect();
     for hold in &gone {
         holds.remove(hold);
     }

@@ -112,6 +112,9 @@ pub struct Derived {
     pub runs: Vec<(RunId, Seq)>,
     /// Aborted runs whose staged rows are still to be dropped.
     pub aborted: Vec<Aborted>,
+    /// The masters' state was restored, and it is not known yet whether a tablet shows a version that it does not know.
+    #[serde(default)]
+    pub unverified: bool,
 }
 
 /// A run that will never be published.

@@ -7,9 +7,13 @@ use common::{Error, Result};
 /// A new server's id.
 pub(super) fn register(state: &mut ClusterState) -> ServerId {
     let id = state.ids.server();
-    let server = Server { incarnation: Incarnation(0), live: false, address: String::new(), log: LogKind::default(), draining: false };
-    state.servers.insert(id, server);
+    state.servers.insert(id, unknown());
     id
+}
+
+/// A server that has never reported.
+pub(super) fn unknown() -> Server {
+    Server { incarnation: Incarnation(0), live: false, address: String::new(), log: LogKind::default(), draining: false }
 }
 
 /// A new life of a server ends all its earlier ones: their tablets wait for an owner.

@@ -1,9 +1,11 @@
 //! The rules of the state machine, each test named after one.
 
+mod copies;
 mod definitions;
 mod procedures;
 mod properties;
 mod publishing;
+mod restored;
 mod servers;
 mod tables;
 
@@ -18,6 +20,7 @@ use common::schema::TableSpec;
 use common::time::Micros;
 use common::version::RangeSet;
 use common::{ErrorKind, Result};
+use std::sync::Arc;
 
 /// A state with a clock, whose invariants are checked after each step.
 #[derive(Default)]

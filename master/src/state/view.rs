@@ -4,7 +4,7 @@ use super::{ClusterState, Derived, Step, Tablet, UnderWay};
 use crate::entry::WHY_LOAD;
 use common::catalog::{self, Catalog, CatalogChanges, Published};
 use common::changes::Part;
-use common::ids::{Incarnation, Seq, ServerId, TableId, TabletId};
+use common::ids::{Incarnation, ProcedureId, Seq, ServerId, TableId, TabletId};
 use common::rpc::master::{Desired, SplitBy};
 use common::version::RangeSet;
 use imbl::OrdMap;
@@ -34,6 +34,7 @@ pub fn catalog_changes(from: Option<&ClusterState>, to: &ClusterState) -> Catalo
         published: published_part(from, to),
         watermarks: (base.is_none() || !same_watermarks).then(|| to.watermarks.iter().map(|(id, at)| (*id, *at)).collect()),
         ingesting: (base.is_none() || from.ingesting != to.ingesting).then(|| to.ingesting.iter().copied().collect()),
+        protected: (base.is_none() || from.protected != to.protected).then(|| to.protected.iter().copied().collect()),
         run_records: (base.is_none() || from.outbox != to.outbox).then(|| to.outbox.iter().cloned().collect()),
     }
 }
@@ -137,11 +138,12 @@ pub fn desired_tablet(state: &ClusterState, id: TabletId, life: (ServerId, Incar
         aborted: derived.map(|d| d.aborted.iter().map(|a| a.run).collect()).unwrap_or_default(),
         fences: fences(state, tablet),
         split: split(state, tablet),
+        flush: flush(state, tablet),
     })
 }
 
 /// All tablets of which a server may have to hear something else in `to` than in `from`: in the time of what differs, but for
-/// books of derived tables and fences, which take a walk over all tablets.
+/// books of derived tables, snapshots and fences, which take a walk over all tablets.
 #[must_use]
 pub fn touched(from: &ClusterState, to: &ClusterState) -> BTreeSet<TabletId> {
     let mut touched: BTreeSet<_> = differences(&from.tablets, &to.tablets).map(|(id, _)| *id).collect();
@@ -150,6 +152,9 @@ pub fn touched(from: &ClusterState, to: &ClusterState) -> BTreeSet<TabletId> {
         touched.extend(either.flat_map(UnderWay::tablets));
     }
     let mut tables = books_changed(from, to);
+    for (id, _) in differences(&from.snapshots, &to.snapshots) {
+        tables.extend(from.snapshots.get(id).into_iter().chain(to.snapshots.get(id)).map(|s| s.table.id));
+    }
     let books: Vec<_> = tables.iter().flat_map(|id| from.derived.get(id).into_iter().chain(to.derived.get(id))).collect();
     tables.extend(books.iter().flat_map(|d| &d.inputs).map(|f| f.input));
     let fenced = from.fences != to.fences;
@@ -173,6 +178,11 @@ fn under_way<'a>(state: &'a ClusterState, tablet: &Tablet) -> Option<&'a UnderWa
 fn split(state: &ClusterState, tablet: &Tablet) -> Option<SplitBy> {
     let split = under_way(state, tablet).filter(|p| p.step == Step::Choosing)?;
     Some(if split.why == WHY_LOAD { SplitBy::Load } else { SplitBy::Size })
+}
+
+/// The newest snapshot that lacks something of the tablet.
+fn flush(state: &ClusterState, tablet: &Tablet) -> Option<ProcedureId> {
+    state.snapshots_under_way().iter().find(|(_, s)| s.wants(tablet.table, &tablet.range)).map(|(id, _)| *id)
 }
 
 fn fences(state: &ClusterState, tablet: &Tablet) -> Vec<(ServerId, Incarnation, u64)> {

@@ -43,6 +43,12 @@ pub fn snapshot(name: &str, tablet: TabletId) -> Path {
     Path::from(format!("snapshots/{name}/{tablet}"))
 }
 
+/// The manifests of all tablets in a named snapshot.
+#[must_use]
+pub fn snapshots_prefix(name: &str) -> Path {
+    Path::from(format!("snapshots/{name}"))
+}
+
 /// The objects of one incarnation's log; the same names as files of a log folder.
 #[must_use]
 pub fn log_prefix(log: LogName) -> Path {

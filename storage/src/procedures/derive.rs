@@ -2,9 +2,9 @@
 
 use super::{Procedures, Referrer};
 use crate::compaction::Points;
-use crate::format::{Manifest, NO_SEGMENT, SstableRef};
+use crate::format::{LogName, Manifest, NO_SEGMENT, SstableName, SstableRef};
 use crate::manifest::ManifestStore;
-use common::ids::{Epoch, Seq, TableId, TabletId};
+use common::ids::{Epoch, Incarnation, Seq, ServerId, TableId, TabletId};
 use common::key::KeyRange;
 use common::{Error, Result};
 use std::fmt;
@@ -57,6 +57,35 @@ impl Procedures {
             return Err(Error::refused(format!("range {:?} does not lie in that of {source}, {:?}", new.range, found.range)));
         }
         self.begin(child(&found, new)).await
+    }
+
+    /// Makes a tablet that begins as a manifest of another cluster, or of another time, within its own range. Its SSTables must
+    /// be there already, under the names and with the sizes that `renamed` gives them; those with another home are held for it.
+    /// One made before is left as it is.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` if the range is not inside the manifest's, or if another tablet has that id; `Unavailable`: it can be
+    /// repeated.
+    pub async fn adopt_tablet(
+        &self,
+        source: &Manifest,
+        new: &NewTablet,
+        renamed: impl Fn(&SstableRef) -> (SstableName, u64),
+    ) -> Result<()> {
+        if !source.range.covers(&new.range) || new.range.is_empty() {
+            return Err(Error::refused(format!("range {:?} does not lie in {:?}", new.range, source.range)));
+        }
+        let mut manifest = child(source, new);
+        for sstable in &mut manifest.sstables {
+            (sstable.name, sstable.size) = renamed(sstable);
+        }
+        let own = manifest.sstables.iter().filter(|s| s.name.home == new.tablet).map(|s| s.name.number);
+        manifest.next_sstable = own.max().map_or(1, |last| last + 1);
+        // No log of this cluster has anything of it.
+        let nobody = LogName { server: ServerId(0), incarnation: Incarnation(0) };
+        (manifest.owner, manifest.log) = (nobody, nobody);
+        self.narrow(&Referrer::Tablet(new.tablet), &manifest).await?;
+        self.begin(manifest).await
     }
 
     /// Makes tablets of the parts of a closed one; `epoch`, higher than all before, ends the parent's last owner. The

@@ -21,7 +21,12 @@ impl Procedures {
     /// # Errors
     /// `Fenced` if it has a newer owner, `Unavailable`: it can be repeated.
     pub async fn end_tablet(&self, tablet: TabletId, epoch: Epoch) -> Result<usize> {
-        let Some((number, found)) = ManifestStore::newest(self.store.clone(), tablet).await? else { return Ok(0) };
+        let Some((number, found)) = ManifestStore::newest(self.store.clone(), tablet).await? else {
+            // It was never born, but SSTables may have been copied for it.
+            self.pins.narrow(&Referrer::Tablet(tablet), &[]).await?;
+            let there = self.objects(tablet).await?;
+            return self.delete_unheld(tablet, epoch, there).await;
+        };
         if found.epoch > epoch {
             return Err(Error::fenced(format!("tablet {tablet}: epoch {epoch} is not above {}", found.epoch)));
         }

@@ -15,6 +15,7 @@ mod end;
 mod pins;
 mod snapshot;
 
+pub use crate::sstable::RenamedEnd;
 pub use common::objects::Referrer;
 pub use derive::{NewTablet, Source};
 pub use pins::{NothingPinned, ObjectPins, PinBook};
@@ -89,6 +90,28 @@ impl Procedures {
     async fn narrow(&self, referrer: &Referrer, manifest: &Manifest) -> Result<()> {
         self.pins.narrow(referrer, &names(manifest)).await
     }
+}
+
+/// All tablets that a store has a manifest or an SSTable of: one listing.
+///
+/// # Errors
+/// `Unavailable`.
+pub async fn tablets(store: &SharedStore) -> Result<Vec<TabletId>> {
+    ManifestStore::tablets(store).await
+}
+
+/// A tablet's newest manifest; `None` if it has none.
+///
+/// # Errors
+/// `Corrupt`, `Unavailable`.
+pub async fn newest_manifest(store: &SharedStore, tablet: TabletId) -> Result<Option<Manifest>> {
+    Ok(ManifestStore::newest(store.clone(), tablet).await?.map(|(_, manifest)| manifest))
+}
+
+/// The SSTables that a manifest names, each once.
+#[must_use]
+pub fn names_of(manifest: &Manifest) -> Vec<SstableName> {
+    names(manifest)
 }
 
 /// The SSTables that a manifest names, each once.

@@ -5,6 +5,7 @@ use crate::format::{Manifest, names};
 use common::ids::TabletId;
 use common::store::{failed, get_opt};
 use common::{Error, Result};
+use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 
 /// Longest name of a snapshot in bytes.
@@ -60,6 +61,24 @@ impl Procedures {
             Err(e) => return Err(failed("delete", &path, &e)),
         }
         self.pins.narrow(&Referrer::Snapshot { name: name.to_owned(), tablet }, &[]).await
+    }
+}
+
+impl Procedures {
+    /// Deletes the objects of a named snapshot of all tablets; whoever keeps the pins lets go of its holds after that.
+    ///
+    /// # Errors
+    /// `Unavailable`: it can be repeated.
+    pub async fn delete_snapshots(&self, name: &str) -> Result<()> {
+        let folder = names::snapshots_prefix(name);
+        let listed: Vec<_> = self.store.list(Some(&folder)).try_collect().await.map_err(|e| failed("list", &folder, &e))?;
+        for object in listed {
+            match self.store.delete(&object.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(e) => return Err(failed("delete", &object.location, &e)),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,13 +1,15 @@
 //! Snapshots, clones, splits and merges share SSTables: every tablet stays what its model is, and nothing shared is lost.
 
 use super::harness::{World, bytes, delete_row, ingest, opening_of, set, table, values, without_cache_at_times, write};
-use crate::procedures::{NewTablet, NothingPinned, ObjectPins, Procedures, Referrer, Source};
+use crate::format::{SstableName, names};
+use crate::procedures::{NewTablet, NothingPinned, ObjectPins, Procedures, Referrer, RenamedEnd, Source};
 use crate::{Engine, Tablet, TabletOpen};
 use common::ErrorKind;
 use common::ids::{Epoch, Seq, TableId, TabletId};
 use common::key::KeyRange;
 use common::row::Committed;
 use common::schema::TableKind;
+use object_store::ObjectStoreExt;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,6 +33,8 @@ enum Op {
     /// Tablet, and the range within it.
     Clone(usize, u8, u8),
     CloneSnapshot(usize),
+    /// As a backup is: by copies under other names.
+    Restore(usize, u8, u8),
     Split(usize, u8),
     Merge(usize),
     Drop(usize),
@@ -52,6 +56,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => t.clone().prop_map(Op::DropSnapshot),
         2 => (t.clone(), k.clone(), k.clone()).prop_map(|(t, a, b)| Op::Clone(t, a, b)),
         1 => t.clone().prop_map(Op::CloneSnapshot),
+        2 => (t.clone(), k.clone(), k.clone()).prop_map(|(t, a, b)| Op::Restore(t, a, b)),
         3 => (t.clone(), k).prop_map(|(t, k)| Op::Split(t, k)),
         2 => t.clone().prop_map(Op::Merge),
         1 => t.clone().prop_map(Op::Drop),
@@ -163,7 +168,7 @@ impl Cluster {
             Op::Write(t, ..) | Op::Ingest(t, ..) | Op::Flush(t) | Op::Compact(t) | Op::Snapshot(t) | Op::Clone(t, ..) | Op::Split(t, _) => {
                 t
             }
-            Op::Merge(t) | Op::Drop(t) | Op::Scrub(t) | Op::Check(t) => t,
+            Op::Merge(t) | Op::Drop(t) | Op::Scrub(t) | Op::Check(t) | Op::Restore(t, ..) => t,
             Op::Send(_, t) => t,
             Op::Request(..) | Op::DropSnapshot(_) | Op::CloneSnapshot(_) | Op::Restart => 0,
         };
@@ -193,6 +198,13 @@ impl Cluster {
                 if let Some((name, s)) = self.snapshots.iter().nth(n) {
                     let source = Source::Snapshot { name: name.clone(), tablet: s.tablet };
                     self.clone_of(source, s.range.clone(), s.model.clone()).await;
+                }
+            }
+            Op::Restore(_, a, b) => {
+                let range = KeyRange::new(key(a.min(b)), (a != b).then(|| bytes(&key(a.max(b)))));
+                if let Some(range) = self.tablets[&id].range.intersect(&range) {
+                    self.tablets[&id].tablet.flush().await.unwrap();
+                    self.restore(id, range).await;
                 }
             }
             Op::Split(_, k) => self.split(id, &key(k)).await,
@@ -290,6 +302,25 @@ impl Cluster {
         self.procedures().clone_tablet(&source, &new).await.unwrap();
         self.procedures().clone_tablet(&source, &new).await.unwrap();
         let model = within(&model, &range);
+        self.open(new.tablet, range, model).await;
+    }
+
+    async fn restore(&mut self, id: TabletId, range: KeyRange) {
+        let (store, new) = (self.world.store.clone(), self.new_tablet(&range));
+        let source = self.procedures().manifest(id).await.unwrap();
+        let mut renamed = BTreeMap::new();
+        for (from, number) in source.sstables.iter().filter_map(|s| s.within(&range)).zip(7..) {
+            let to = SstableName { home: new.tablet, epoch: Epoch(0), number };
+            let path = names::sstable(&from.name);
+            let end = RenamedEnd::read(&store, &path, from.size, from.name, to).await.unwrap();
+            let kept = store.get_range(&path, 0..end.keep).await.unwrap();
+            store.put(&names::sstable(&to), [kept, end.end.clone()].concat().into()).await.unwrap();
+            renamed.insert(from.name, (to, end.size()));
+        }
+        for _ in 0..2 {
+            self.procedures().adopt_tablet(&source, &new, |s| renamed[&s.name]).await.unwrap();
+        }
+        let model = within(&self.tablets[&id].model, &range);
         self.open(new.tablet, range, model).await;
     }
 

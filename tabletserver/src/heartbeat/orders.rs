@@ -152,6 +152,7 @@ mod tests {
             aborted: Vec::new(),
             fences: Vec::new(),
             split: None,
+            flush: None,
         }
     }
 

@@ -220,6 +220,7 @@ pub(super) fn desired(table: &Table, epoch: u64) -> Desired {
         aborted: Vec::new(),
         fences: Vec::new(),
         split: None,
+        flush: None,
     }
 }
 

@@ -50,12 +50,14 @@ impl fmt::Display for Procedure {
 pub struct ProcedureView {
     /// Its number.
     pub id: ProcedureId,
-    /// What it does.
-    pub procedure: Procedure,
-    /// Who or what began it: `operator`, `drain`, `balance`, `size`, `load`, `cold`.
+    /// What it does, in words.
+    pub what: String,
+    /// Who or what began it: `operator`, `drain`, `balance`, `size`, `load`, `cold`, `schedule`.
     pub why: String,
-    /// `choosing`, `closing` or `deriving` while it is under way; then `done` or `failed`.
+    /// `choosing`, `closing`, `deriving`, `flushing` or `copying` while it is under way; then `done` or `failed`.
     pub step: String,
+    /// How far that step is, if that is known.
+    pub progress: Option<String>,
     /// Why it failed.
     pub error: Option<String>,
     /// When it began.

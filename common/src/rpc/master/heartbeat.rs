@@ -2,7 +2,7 @@
 
 use crate::changes::{Changes, Keyed};
 use crate::config::LogKind;
-use crate::ids::{Epoch, Incarnation, RunId, Seq, ServerId, TableId, TabletId};
+use crate::ids::{Epoch, Incarnation, ProcedureId, RunId, Seq, ServerId, TableId, TabletId};
 use crate::key::KeyRange;
 use crate::schema::Table;
 use crate::time::Micros;
@@ -59,6 +59,9 @@ pub struct TabletReport {
     /// The answer to [`Desired::split`].
     #[serde(default)]
     pub split: Option<SplitPoint>,
+    /// The answer to [`Desired::flush`]: the newest request that was carried out.
+    #[serde(default)]
+    pub flushed: Option<ProcedureId>,
 }
 
 impl Keyed for TabletReport {
@@ -167,6 +170,9 @@ pub struct Desired {
     /// The server is asked where to cut it.
     #[serde(default)]
     pub split: Option<SplitBy>,
+    /// The server is asked to flush all that is visible, for a snapshot of this number or a lower one.
+    #[serde(default)]
+    pub flush: Option<ProcedureId>,
 }
 
 impl Keyed for Desired {

@@ -1,9 +1,11 @@
 //! Messages of `stele.v1.Master`: commands, heartbeats and the watched catalog, all JSON documents.
 
 mod admin;
+mod copies;
 mod heartbeat;
 
 pub use admin::{Procedure, ProcedureView, ServerView, TabletView};
+pub use copies::{BackupContents, BackupPart, Schedule, SnapshotPartView, SnapshotStage, SnapshotView, TableSource};
 pub use heartbeat::{Desired, Load, Orders, Report, SplitBy, SplitPoint, TabletReport, TabletState};
 
 use crate::catalog::{Catalog, RunRecord};
@@ -186,6 +188,62 @@ pub enum Command {
         /// What.
         objects: Vec<SstableName>,
     },
+    /// Refuses to drop a table from now on, or allows it again.
+    ProtectTable {
+        /// `dataset.name`.
+        name: String,
+        /// Whether it stays.
+        protected: bool,
+    },
+    /// Takes a snapshot of a raw table; answered once that has begun. The same one again is the one under way.
+    TakeSnapshot {
+        /// `dataset.name`.
+        table: String,
+        /// Its name, unique among the table's.
+        name: String,
+        /// Seconds after which it is dropped; `None`: never.
+        expires_after: Option<u64>,
+    },
+    /// Drops a snapshot, unless something is being made of it.
+    DropSnapshot {
+        /// `dataset.name` of the table that it is of.
+        table: String,
+        /// Its name.
+        name: String,
+    },
+    /// Has the leader take snapshots of a raw table again and again, or ends that.
+    ScheduleSnapshots {
+        /// `dataset.name`.
+        table: String,
+        /// How often, and how many are kept; `None`: no more are taken, those there stay.
+        schedule: Option<Schedule>,
+    },
+    /// Makes a table over the SSTables of another; answered once that has begun.
+    CloneTable {
+        /// Of what.
+        source: TableSource,
+        /// `dataset.name` of the new table.
+        name: String,
+    },
+    /// Copies a table to another place; answered once that has begun.
+    BackupTable {
+        /// What.
+        source: TableSource,
+        /// URL of a folder that holds no backup.
+        location: String,
+    },
+    /// Makes a table of a backup; answered once that has begun.
+    RestoreTable {
+        /// URL of the backup's folder.
+        location: String,
+        /// `dataset.name` of the new table.
+        name: String,
+        /// What the backup holds: filled in by the leader, who has read it.
+        #[serde(default)]
+        contents: Option<Box<BackupContents>>,
+    },
+    /// Reads the snapshots and their schedules.
+    ListSnapshots,
     /// Asks which of these SSTables nobody holds.
     Deletable {
         /// Their home.
@@ -311,6 +369,13 @@ pub enum Reply {
     Procedures {
         /// By number: those under way and the newest that have ended.
         procedures: Vec<ProcedureView>,
+    },
+    /// Snapshots.
+    Snapshots {
+        /// By table, then the time that they show.
+        snapshots: Vec<SnapshotView>,
+        /// Of which tables they are taken again and again.
+        schedules: Vec<(String, Schedule)>,
     },
     /// SSTables that may be deleted.
     Deletable {

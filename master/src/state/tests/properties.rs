@@ -4,7 +4,7 @@ use crate::state::{catalog, catalog_changes, desired, desired_tablet, touched};
 use common::catalog::Catalog;
 use common::ids::ProcedureId;
 use common::objects::Referrer;
-use common::rpc::master::{Desired, Procedure};
+use common::rpc::master::{BackupContents, BackupPart, Desired, Procedure, Schedule, SnapshotPartView, TableSource};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,18 +16,38 @@ const DERIVED: [&str; 3] = ["core.x", "core.y", "core.z"];
 enum Step {
     Create(usize, bool),
     Drop(usize),
-    Define { name: usize, input: usize, fingerprint: u8, append_only: bool },
+    Define {
+        name: usize,
+        input: usize,
+        fingerprint: u8,
+        append_only: bool,
+    },
     Undefine(usize),
     Pause(usize, bool),
-    Claim { table: usize, from: i64, to: i64, whole: bool },
-    Publish { claim: u64, from: i64, to: i64, changed: bool },
+    Claim {
+        table: usize,
+        from: i64,
+        to: i64,
+        whole: bool,
+    },
+    Publish {
+        claim: u64,
+        from: i64,
+        to: i64,
+        changed: bool,
+    },
     Abandon(u64),
     Expire(u64),
     Server,
     Start(u64, u64, LogKind),
     Dead(u64, u64),
     Fenced(u64, u64, u64),
-    Assign { tablet: u64, epoch: u64, server: u64, incarnation: u64 },
+    Assign {
+        tablet: u64,
+        epoch: u64,
+        server: u64,
+        incarnation: u64,
+    },
     Opened(u64, u64),
     OpenAll,
     Settled(usize, u64),
@@ -41,6 +61,19 @@ enum Step {
     Drain(u64, bool),
     Ended(u64),
     Pin(u64, u64),
+    Take(usize, u8),
+    /// All parts of all snapshots, or only of tablets with odd numbers.
+    Parts(bool),
+    DropSnapshot(usize, u8),
+    Schedule(usize, bool),
+    Outlived,
+    Gone(u64),
+    Clone(usize, u8, usize),
+    Backup(usize, u8),
+    Restore(usize),
+    TableDone(u64),
+    TableFailed(u64),
+    Protect(usize, bool),
 }
 
 fn procedures() -> impl Strategy<Value = Procedure> {
@@ -54,7 +87,41 @@ fn procedures() -> impl Strategy<Value = Procedure> {
 }
 
 fn steps() -> impl Strategy<Value = Step> {
-    prop_oneof![4 => usual_steps(), 3 => procedure_steps()]
+    prop_oneof![4 => usual_steps(), 3 => procedure_steps(), 3 => table_steps()]
+}
+
+/// A table with one of its snapshots; 0: as it is now.
+fn source(table: usize, snapshot: u8) -> TableSource {
+    let table = RAW[table].to_owned();
+    if snapshot == 0 { TableSource::Table { table } } else { TableSource::Snapshot { table, snapshot: format!("s{snapshot}") } }
+}
+
+fn table_steps() -> impl Strategy<Value = Step> {
+    let (table, snapshot) = (|| 0..2usize, || 0..3u8);
+    prop_oneof![
+        2 => (table(), 1..3u8).prop_map(|(t, s)| Step::Take(t, s)),
+        4 => any::<bool>().prop_map(Step::Parts),
+        1 => (table(), 1..3u8).prop_map(|(t, s)| Step::DropSnapshot(t, s)),
+        1 => (table(), any::<bool>()).prop_map(|(t, on)| Step::Schedule(t, on)),
+        1 => Just(Step::Outlived),
+        1 => (1..12u64).prop_map(Step::Gone),
+        3 => (table(), snapshot(), table()).prop_map(|(t, s, name)| Step::Clone(t, s, name)),
+        1 => (table(), snapshot()).prop_map(|(t, s)| Step::Backup(t, s)),
+        1 => table().prop_map(Step::Restore),
+        4 => (1..12u64).prop_map(Step::TableDone),
+        1 => (1..12u64).prop_map(Step::TableFailed),
+        1 => (table(), any::<bool>()).prop_map(|(t, on)| Step::Protect(t, on)),
+    ]
+}
+
+/// One part that is missing somewhere, if there is one.
+fn missing_part(state: &ClusterState, odd: bool) -> Option<Change> {
+    state.snapshots_under_way().into_iter().find_map(|(procedure, snapshot)| {
+        let mut wanted = state.tablets.iter().filter(|(id, t)| snapshot.wants(t.table, &t.range) && (!odd || id.0 % 2 == 1));
+        let (tablet, t) = wanted.next()?;
+        let part = SnapshotPartView { tablet: *tablet, range: t.range.clone(), seq: Seq(1), bytes: 1 };
+        Some(Change::SnapshotPart { procedure, part })
+    })
 }
 
 fn procedure_steps() -> impl Strategy<Value = Step> {
@@ -168,6 +235,26 @@ fn what(state: &ClusterState, step: &Step) -> What {
         Step::Drain(s, drain) => command(Command::Drain { server: ServerId(s), drain }),
         Step::Ended(t) => What::Change(Change::TabletEnded(TabletId(t))),
         Step::Pin(home, by) => command(Command::PinHome { home: TabletId(home), referrer: Referrer::Tablet(TabletId(by)) }),
+        Step::Take(t, s) => command(Command::TakeSnapshot { table: RAW[t].into(), name: format!("s{s}"), expires_after: Some(1) }),
+        Step::Parts(odd) => What::Change(missing_part(state, odd).unwrap_or(Change::OutlivedSnapshots(Vec::new()))),
+        Step::DropSnapshot(t, s) => command(Command::DropSnapshot { table: RAW[t].into(), name: format!("s{s}") }),
+        Step::Schedule(t, on) => {
+            let schedule = on.then_some(Schedule { every: 1, keep: 1 });
+            command(Command::ScheduleSnapshots { table: RAW[t].into(), schedule })
+        }
+        Step::Outlived => What::Change(Change::OutlivedSnapshots(state.outlived_snapshots(Micros::MAX))),
+        Step::Gone(id) => What::Change(Change::SnapshotGone(ProcedureId(id))),
+        Step::Clone(t, s, name) => command(Command::CloneTable { source: source(t, s), name: RAW[name].into() }),
+        Step::Backup(t, s) => command(Command::BackupTable { source: source(t, s), location: format!("file:///{t}") }),
+        Step::Restore(name) => {
+            let table = common::schema::Table::create(TableId(77), common::schema::TableKind::Raw, spec("raw.old")).unwrap();
+            let parts = vec![BackupPart { tablet: TabletId(1), range: common::key::KeyRange::ALL, seq: Seq(3) }];
+            let contents = Some(Box::new(BackupContents { backup: "c-1".into(), table, watermark: Some(Micros(3)), parts }));
+            command(Command::RestoreTable { location: "file:///r".into(), name: RAW[name].into(), contents })
+        }
+        Step::TableDone(p) => What::Change(Change::TableDone { procedure: ProcedureId(p) }),
+        Step::TableFailed(p) => What::Change(Change::TableFailed { procedure: ProcedureId(p), error: "e".into() }),
+        Step::Protect(t, protected) => command(Command::ProtectTable { name: RAW[t].into(), protected }),
         Step::Settled(t, v) => What::Change(Change::Settled { table: id(t), applied: Seq(v), dropped: Vec::new() }),
     }
 }

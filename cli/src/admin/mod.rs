@@ -1,21 +1,30 @@
-//! `stele admin`: servers, tablets, and what is done with them.
+//! `stele admin`: servers, tablets, tables, and what is done with them.
+
+mod tables;
+mod watch;
 
 use crate::client::{Client, UrlArgs};
-use crate::print::Grid;
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-
-/// Between two looks at a procedure that is waited for.
-const LOOK: Duration = Duration::from_millis(100);
+use tables::{SnapshotCommand, Source};
+use watch::{LOOK, Show, Wait, begin, list};
 
 /// What to see or do.
 #[derive(Debug, Subcommand)]
 pub enum AdminCommand {
+    /// List the masters.
+    Masters(Show),
+    /// Take a master out of the group for good; one that lost its folder and joins anew at its address does so by itself.
+    RemoveMaster {
+        /// The master's number.
+        node: u64,
+        #[command(flatten)]
+        url: UrlArgs,
+    },
     /// List tablet servers with what they hold and bear.
     Servers(Show),
     /// List tablets with what they hold and bear.
@@ -70,7 +79,51 @@ pub enum AdminCommand {
         #[command(flatten)]
         url: UrlArgs,
     },
-    /// End a procedure that has not closed its tablets yet.
+    /// Take, list and drop snapshots of raw tables.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Make a raw table over the SSTables of another, without a copy.
+    Clone {
+        #[command(flatten)]
+        source: Source,
+        /// dataset.name of the new table.
+        name: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Copy a raw table to a place outside the cluster, which the masters must reach.
+    Backup {
+        #[command(flatten)]
+        source: Source,
+        /// s3://bucket/folder, gs://bucket/folder, az://container/folder or file:///folder, without a backup in it.
+        location: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Make a raw table of a backup (its place as a URL), or of a snapshot (dataset.name@snapshot, or dataset.name --at TIME).
+    Restore {
+        #[command(flatten)]
+        source: Source,
+        /// dataset.name of the new table.
+        name: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Refuse to drop a table from now on.
+    Protect {
+        /// dataset.name
+        table: String,
+        #[command(flatten)]
+        url: UrlArgs,
+    },
+    /// Allow a protected table to be dropped again.
+    Unprotect {
+        /// dataset.name
+        table: String,
+        #[command(flatten)]
+        url: UrlArgs,
+    },
+    /// End a procedure that has not closed its tablets yet, or that copies a table.
     Cancel {
         /// The procedure's number.
         procedure: u64,
@@ -79,37 +132,15 @@ pub enum AdminCommand {
     },
 }
 
-/// How to show a list.
-#[derive(Debug, Args)]
-pub struct Show {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    url: UrlArgs,
-}
-
-/// Whether to wait for the end.
-#[derive(Debug, Args)]
-pub struct Wait {
-    /// Do not wait for the end.
-    #[arg(long)]
-    no_wait: bool,
-    /// Seconds to wait at most.
-    #[arg(long, default_value_t = 120)]
-    timeout: u64,
-    #[command(flatten)]
-    url: UrlArgs,
-}
-
-#[derive(Debug, Deserialize)]
-struct Begun {
-    id: u64,
-}
-
 /// Does it.
 pub async fn run(command: AdminCommand) -> Result<ExitCode> {
     match command {
+        AdminCommand::Masters(show) => list(&show, &["admin", "masters"], None, "masters").await?,
+        AdminCommand::RemoveMaster { node, url } => {
+            let client = Client::new(&url.url)?;
+            client.done(client.request(Method::DELETE, &["admin", "masters", &node.to_string()])).await?;
+            println!("master {node} is no longer part of the group");
+        }
         AdminCommand::Servers(show) => list(&show, &["admin", "servers"], None, "servers").await?,
         AdminCommand::Tablets { table, show } => list(&show, &["admin", "tablets"], table.as_deref(), "tablets").await?,
         AdminCommand::Procedures(show) => list(&show, &["admin", "procedures"], None, "procedures").await?,
@@ -127,6 +158,12 @@ pub async fn run(command: AdminCommand) -> Result<ExitCode> {
             client.done(client.request(Method::DELETE, &["admin", "servers", &server.to_string(), "drain"])).await?;
             println!("server {server} takes tablets again");
         }
+        AdminCommand::Snapshot(command) => tables::snapshots(command).await?,
+        AdminCommand::Clone { source, name, wait } => tables::clone(&source, &name, &wait).await?,
+        AdminCommand::Backup { source, location, wait } => tables::back_up(&source, &location, &wait).await?,
+        AdminCommand::Restore { source, name, wait } => tables::restore(&source, &name, &wait).await?,
+        AdminCommand::Protect { table, url } => tables::protect(&table, true, &url).await?,
+        AdminCommand::Unprotect { table, url } => tables::protect(&table, false, &url).await?,
         AdminCommand::Cancel { procedure, url } => {
             let client = Client::new(&url.url)?;
             client.done(client.request(Method::DELETE, &["admin", "procedures", &procedure.to_string()])).await?;
@@ -138,64 +175,6 @@ pub async fn run(command: AdminCommand) -> Result<ExitCode> {
 
 fn parse_key(text: &str) -> Result<Vec<Value>> {
     serde_json::from_str(text).with_context(|| format!("--at '{text}': write a JSON array of key parts, such as '[\"user500\"]'"))
-}
-
-async fn list(show: &Show, path: &[&str], table: Option<&str>, member: &str) -> Result<()> {
-    let client = Client::new(&show.url.url)?;
-    let mut answer = page(&client, path, table, None).await?;
-    // What a page leaves for the next one is asked for until there is no more.
-    while let Some(next) = answer.remove("next") {
-        let mut more = page(&client, path, table, next.as_str()).await?;
-        if let (Some(Value::Array(all)), Some(Value::Array(rows))) = (answer.get_mut(member), more.remove(member)) {
-            all.extend(rows);
-        }
-        answer.extend(more.remove("next").map(|next| ("next".to_owned(), next)));
-    }
-    if show.json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
-        return Ok(());
-    }
-    let rows = answer.remove(member).unwrap_or_default();
-    let rows: Vec<Map<String, Value>> = serde_json::from_value(rows).context("an answer of another shape than expected")?;
-    print!("{}", Grid::from_json(&rows).render("", usize::MAX));
-    Ok(())
-}
-
-async fn page(client: &Client, path: &[&str], table: Option<&str>, after: Option<&str>) -> Result<Map<String, Value>> {
-    let query: Vec<_> = table.map(|t| ("table", t)).into_iter().chain(after.map(|a| ("after", a))).collect();
-    client.json(client.request(Method::GET, path).query(&query)).await
-}
-
-async fn begin(wait: &Wait, wanted: &Value) -> Result<()> {
-    let client = Client::new(&wait.url.url)?;
-    let Begun { id } = client.put_json(Method::POST, &["admin", "procedures"], wanted).await?;
-    if wait.no_wait {
-        println!("procedure {id} has begun");
-        return Ok(());
-    }
-    let until = Instant::now() + Duration::from_secs(wait.timeout);
-    loop {
-        let found = procedures(&client).await?.into_iter().find(|p| p["id"] == id);
-        let ended = found.filter(|p| !p["ended_at"].is_null());
-        if let Some(ended) = ended {
-            if let Some(error) = ended["error"].as_str() {
-                bail!("procedure {id} has failed: {error}");
-            }
-            let made: Vec<_> = ended["made"].as_array().into_iter().flatten().map(ToString::to_string).collect();
-            let made = if made.is_empty() { String::new() } else { format!(": tablets {}", made.join(", ")) };
-            println!("procedure {id} is done{made}");
-            return Ok(());
-        }
-        if Instant::now() > until {
-            bail!("procedure {id} is still under way after {} s: see `stele admin procedures`", wait.timeout);
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-async fn procedures(client: &Client) -> Result<Vec<Value>> {
-    let mut answer: Value = client.get(&["admin", "procedures"]).await?;
-    Ok(answer["procedures"].as_array_mut().map(std::mem::take).unwrap_or_default())
 }
 
 async fn drain(server: u64, wait: &Wait) -> Result<()> {
