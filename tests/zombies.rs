@@ -80,13 +80,13 @@ fn a_tablet_server_that_slept_beyond_its_lease_neither_acknowledges_nor_reads() 
     let going_on = server.begin(go_on(server.clone(), place.clone(), woken.clone()));
     wait_for("direct writes", || get(&http, 1020));
 
-    sleeper.signal("STOP");
+    sleeper.pause();
     let writes: Vec<_> = (0..CALLS).map(|i| server.begin(server.write(&place, 100 + i, 1))).collect();
     let reads: Vec<_> = (0..CALLS).map(|_| server.begin(server.read(&place, 1))).collect();
     // Its successor has the tablet.
     set(&http, 1, 2);
     woken.store(true, Ordering::SeqCst);
-    sleeper.signal("CONT");
+    sleeper.resume();
 
     for write in writes {
         assert_eq!(server.end(write).map_err(|e| e.kind), Err(ErrorKind::NotMine));
@@ -135,12 +135,12 @@ fn a_leading_master_that_slept_through_an_election_decides_nothing() {
     let before = sleeper.wait(orders.recv()).unwrap();
     assert_eq!(before.answers, 1);
 
-    cluster.masters[0].signal("STOP");
+    cluster.masters[0].pause();
     let catalog = sleeper.begin(sleeper.catalog());
     let created = sleeper.begin(sleeper.submit(&Command::CreateTable { spec: TableSpec::named("raw.late") }));
     reports.send(report(server, 2)).unwrap();
     wait_for("a new leader's decision", || http.post("/v1/tables", &Place::spec(TABLE)).ok().filter(|(status, _)| *status < 300));
-    cluster.masters[0].signal("CONT");
+    cluster.masters[0].resume();
 
     // Answers may come by way of the new leader, but then they are its answers.
     if let Ok(catalog) = sleeper.end(catalog) {

@@ -63,6 +63,13 @@ impl Finished {
     }
 }
 
+/// Whether the thread of a `stat` file of `/proc` is stopped; one that has ended is as well.
+fn is_stopped(stat: &Path) -> bool {
+    let text = std::fs::read_to_string(stat).unwrap_or_default();
+    // The name may hold anything, brackets included.
+    text.is_empty() || text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['T', 'X', 'Z']))
+}
+
 /// A role that runs, and says where it listens. Killed when dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -128,6 +135,21 @@ impl Running {
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// SIGSTOP, and waits until no thread of it runs: on a busy machine some go on for a while after the signal was sent.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let threads = format!("/proc/{}/task", self.child.id());
+        super::wait_for("all threads to stop", || {
+            let mut threads = std::fs::read_dir(&threads).unwrap().filter_map(Result::ok);
+            threads.all(|thread| is_stopped(&thread.path().join("stat"))).then_some(())
+        });
+    }
+
+    /// SIGCONT, after [`Self::pause`].
+    pub fn resume(&self) {
+        self.signal("CONT");
     }
 
     /// Whether it still runs.
