@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::Value;
 use std::process::Command;
-use support::writers::{Writers, check, create_table};
+use support::writers::{Writers, check, create_table, line};
 use support::{Finished, Http, Many, stele, wait_for};
 
 fn admin(url: &str, args: &[&str]) -> Finished {
@@ -110,6 +110,30 @@ fn procedures_survive_the_loss_of_servers_and_of_the_leading_master() {
     let acknowledged = writers.stop();
     settled(&http);
     check(&http, &acknowledged);
+}
+
+#[test]
+fn a_range_of_rows_is_deleted_over_tablets_that_move() {
+    let cluster = Many::start(1, 2);
+    let (http, url) = (cluster.http(), cluster.url());
+    create_table(&http);
+    let lines: String = (0..400).map(line).collect();
+    assert_eq!(http.ingest("raw.killed", &lines).unwrap().1["rows"], 400);
+    settled(&http);
+    admin(&url, &["split", &id(&tablets(&http)[0]), "--at", "[\"w0\", 200]"]).ok();
+    settled(&http);
+    for tablet in &tablets(&http) {
+        admin(&url, &["move", &id(tablet), "--no-wait"]).ok();
+    }
+    let range = "/v1/tables/raw.killed/rows?writer=w0&from=100&to=300";
+    let (status, answer) = http.request(reqwest::Method::DELETE, range, "application/json", None).unwrap();
+    assert_eq!((status, answer.as_str()), (200, "{\"parts\":2}"));
+    let left = http.sql("select n from raw.killed where writer = 'w0' order by n");
+    let left: Vec<_> = left.iter().map(|row| row["n"].as_u64().unwrap()).collect();
+    let expected: Vec<_> = (0..400u64).filter(|n| n.is_multiple_of(2) && !(100..300).contains(n)).collect();
+    assert_eq!(left, expected);
+    assert_eq!(http.number("select count(*) as n from raw.killed where writer = 'w1'"), 200);
+    assert_eq!(http.delete("/v1/tables/raw.killed/rows"), 400, "a delete without a range");
 }
 
 #[test]
