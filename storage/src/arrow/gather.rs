@@ -166,16 +166,14 @@ const CHUNK: usize = 16;
 /// Texts of dictionaries, which are mostly short, and others among them.
 struct Texts {
     offsets: Vec<i32>,
-    /// The texts, up to `end`; behind it lies what copies of whole chunks have left.
     data: Vec<u8>,
-    end: usize,
 }
 
 impl Texts {
     fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self { offsets, data: Vec::with_capacity(bytes + CHUNK), end: 0 }
+        Self { offsets, data: Vec::with_capacity(bytes + CHUNK) }
     }
 
     fn push<T: ByteArrayType<Offset = i32>>(&mut self, piece: &Piece<'_>) -> Result<()> {
@@ -184,88 +182,49 @@ impl Texts {
                 let array = array.as_bytes_opt::<T>().ok_or_else(other_type)?;
                 let offsets = &array.value_offsets()[piece.rows.start..=piece.rows.end];
                 let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
-                let shift = offset(self.end)?.wrapping_sub(first);
-                self.data.truncate(self.end);
+                let shift = self.end()?.wrapping_sub(first);
                 self.data.extend_from_slice(&array.value_data()[first as usize..last as usize]);
-                self.end = self.data.len();
                 self.offsets.extend(offsets[1..].iter().map(|end| end.wrapping_add(shift)));
             }
-            Form::Dict { entries, codes } => self.expand(entries.as_bytes_opt::<T>().ok_or_else(other_type)?, codes, &piece.rows)?,
-            Form::Absent => self.offsets.resize(self.offsets.len() + piece.rows.len(), offset(self.end)?),
+            Form::Dict { entries, codes } => {
+                self.end()?;
+                self.expand(entries.as_bytes_opt::<T>().ok_or_else(other_type)?, codes, &piece.rows);
+            }
+            Form::Absent => {
+                let end = self.end()?;
+                self.offsets.resize(self.offsets.len() + piece.rows.len(), end);
+            }
         }
-        offset(self.end).map(drop)
+        self.end().map(drop)
     }
 
-    /// First where each text ends, then the texts: neither loop has to make room as it goes.
-    fn expand<T: ByteArrayType<Offset = i32>>(
-        &mut self,
-        entries: &GenericByteArray<T>,
-        codes: &UInt32Array,
-        rows: &Range<usize>,
-    ) -> Result<()> {
+    /// Where the next text begins.
+    fn end(&self) -> Result<i32> {
+        i32::try_from(self.data.len()).map_err(|_| Error::internal("texts of a batch are above 2 GiB"))
+    }
+
+    fn expand<T: ByteArrayType<Offset = i32>>(&mut self, entries: &GenericByteArray<T>, codes: &UInt32Array, rows: &Range<usize>) {
         let (places, all) = (entries.value_offsets(), entries.value_data());
-        let place = |code: u32| (places[code as usize] as usize, places[code as usize + 1] as usize);
-        let (nulls, values) = (codes.nulls(), &codes.values()[rows.clone()]);
-        let (from, mut end) = (self.offsets.len() - 1, self.end);
-        let mut end_behind = |length: usize| {
-            end += length;
-            end as i32
-        };
-        let length = |code: &u32| place(*code).1 - place(*code).0;
-        match nulls {
-            None => self.offsets.extend(values.iter().map(|code| end_behind(length(code)))),
-            Some(nulls) => {
-                let lengths = values.iter().zip(rows.clone()).map(|(code, row)| if nulls.is_valid(row) { length(code) } else { 0 });
-                self.offsets.extend(lengths.map(end_behind));
+        let (data, nulls) = (&mut self.data, codes.nulls());
+        let of_rows = codes.values()[rows.clone()].iter().zip(rows.clone());
+        self.offsets.extend(of_rows.map(|(code, row)| {
+            if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+                let (from, to) = (places[*code as usize] as usize, places[*code as usize + 1] as usize);
+                let length = to - from;
+                match all[from..].first_chunk::<CHUNK>() {
+                    Some(chunk) if length <= CHUNK => {
+                        data.extend_from_slice(chunk);
+                        data.truncate(data.len() - CHUNK + length);
+                    }
+                    _ => data.extend_from_slice(&all[from..to]),
+                }
             }
-        }
-        offset(end)?;
-        self.end = end;
-        self.data.resize(end + CHUNK, 0);
-        let tail = Tail::of(all);
-        for (code, ends) in values.iter().zip(self.offsets[from..].windows(2)) {
-            let (start, length) = (ends[0] as usize, (ends[1] - ends[0]) as usize);
-            match length {
-                // Null, or empty: the code may stand for nothing.
-                0 => {}
-                // What is too much is overwritten by the next text, or lies behind the end.
-                1..=CHUNK => self.data[start..start + CHUNK].copy_from_slice(tail.chunk(all, place(*code).0)),
-                _ => self.data[start..start + length].copy_from_slice(&all[place(*code).0..][..length]),
-            }
-        }
-        Ok(())
+            data.len() as i32
+        }));
     }
 
-    fn finish<T: ByteArrayType<Offset = i32>>(mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
-        self.data.truncate(self.end);
+    fn finish<T: ByteArrayType<Offset = i32>>(self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
         let offsets = OffsetBuffer::new(self.offsets.into());
         Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, self.data.into(), nulls).map_err(|e| internal(&e))?))
-    }
-}
-
-/// Where a text ends, in an array of texts.
-fn offset(end: usize) -> Result<i32> {
-    i32::try_from(end).map_err(|_| Error::internal("texts of a batch are above 2 GiB"))
-}
-
-/// The last bytes of a dictionary with room behind them, so that a whole chunk can be read where an entry is shorter.
-struct Tail {
-    bytes: [u8; 2 * CHUNK],
-    /// Where they begin in the dictionary.
-    from: usize,
-}
-
-impl Tail {
-    fn of(all: &[u8]) -> Self {
-        let from = all.len().saturating_sub(CHUNK);
-        let mut bytes = [0; 2 * CHUNK];
-        bytes[..all.len() - from].copy_from_slice(&all[from..]);
-        Self { bytes, from }
-    }
-
-    /// A chunk from `at` on, which is at most the dictionary's length.
-    fn chunk<'a>(&'a self, all: &'a [u8], at: usize) -> &'a [u8; CHUNK] {
-        let chunk = all.get(at..).and_then(|rest| rest.first_chunk());
-        chunk.or_else(|| self.bytes.get(at.saturating_sub(self.from)..)?.first_chunk()).unwrap_or(&[0; CHUNK])
     }
 }

@@ -77,10 +77,7 @@ enum Next {
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct RunMerge<R> {
-    /// By what comes next of them, in the scan's direction; apart, because they change places for every run.
-    heads: Vec<Box<Head<R>>>,
-    /// How many of the first ones were taken from since they were put in order.
-    taken: usize,
+    heads: Vec<Head<R>>,
     all: All<R>,
     /// Every source was asked what comes first.
     started: bool,
@@ -108,27 +105,28 @@ struct All<R> {
 impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge<R> {
     pub(super) fn new(sources: &Sources<R>, plan: &Plan, metrics: Arc<Metrics>) -> Self {
         let (scan, shape) = (&plan.scan, plan.shape.clone());
-        let head = |source| Box::new(Head { source, next: Next::Unknown, at: None, binding: None });
+        let head = |source| Head { source, next: Next::Unknown, at: None, binding: None };
         let heads = sources_of(sources, scan).into_iter().map(head).collect();
         let others = (!shape.filter.columns.is_empty()).then(|| sources.clone());
         let covering = sources.have_range_deletes().then(|| sources.clone());
         let goes_on = plan.row_limit == usize::MAX;
         let all = All { shape, others, fill_cache: scan.fill_cache, goes_on, now: plan.now, metrics };
-        Self { heads, taken: 0, all, started: false, covers: Covers::default(), covering, at: scan.at, reverse: scan.reverse }
+        Self { heads, all, started: false, covers: Covers::default(), covering, at: scan.at, reverse: scan.reverse }
     }
 
     /// The next run; `None` at the end. A run of rows stays the next one until it is [taken](Self::take_rows).
     pub(super) async fn next(&mut self) -> Result<Option<Run>> {
         self.settle().await?;
-        let Some(head) = self.heads.first() else { return Ok(None) };
-        let limit = self.heads.get(1).and_then(|head| head.key(self.reverse));
+        let Some((first, limit)) = self.first_two() else { return Ok(None) };
+        let limit = limit.and_then(|at| self.heads[at].key(self.reverse));
+        let head = &self.heads[first];
         if let (Next::Rows(rows), Some(at)) = (&head.next, &head.at) {
             let rows = self.clean(&at.state, before(&at.state.block, rows, limit, self.reverse));
             if rows.start < rows.end {
-                return Ok(Some(Run::Rows { source: 0, rows }));
+                return Ok(Some(Run::Rows { source: first, rows }));
             }
         }
-        self.row().await.map(|row| row.map(Run::Row))
+        self.row(first).await.map(|row| row.map(Run::Row))
     }
 
     /// The block that a source is at.
@@ -138,7 +136,6 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge
 
     /// Takes rows off the run that came last: all but `rest`.
     pub(super) fn take_rows(&mut self, source: usize, run: &Range<usize>, rest: &Range<usize>) {
-        self.taken = self.taken.max(source + 1);
         let head = &mut self.heads[source];
         let taken = run.len() - rest.len();
         head.source.skip(taken);
@@ -167,35 +164,35 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge
             let rest: Vec<bool> = try_join_all(self.heads.iter_mut().map(|head| head.start(all, covers))).await?;
             let mut rest = rest.into_iter();
             self.heads.retain(|_| rest.next().unwrap_or(false));
-            self.taken = self.heads.len();
-            self.put_in_order();
             return Ok(());
         }
-        for at in (0..self.taken).rev() {
+        let mut at = 0;
+        while at < self.heads.len() {
             let head = &mut self.heads[at];
             if matches!(head.next, Next::Unknown) && !head.settle(all, covers).await? {
-                self.heads.remove(at);
-                self.taken -= 1;
-            }
-        }
-        self.put_in_order();
-        Ok(())
-    }
-
-    /// Puts those that were taken from among those behind them, which are in order.
-    fn put_in_order(&mut self) {
-        for first in (0..std::mem::take(&mut self.taken)).rev() {
-            let mut at = first;
-            while at + 1 < self.heads.len() && self.comes_after(at, at + 1) {
-                self.heads.swap(at, at + 1);
+                self.heads.swap_remove(at);
+            } else {
                 at += 1;
             }
         }
+        Ok(())
     }
 
-    fn comes_after(&self, one: usize, other: usize) -> bool {
-        let (one, other) = (self.heads[one].key(self.reverse), self.heads[other].key(self.reverse));
-        if self.reverse { one < other } else { one > other }
+    /// The head with the first key, and the one with the first key among the others.
+    fn first_two(&self) -> Option<(usize, Option<usize>)> {
+        let mut first: Option<(usize, &[u8])> = None;
+        let mut second = first;
+        for (at, head) in self.heads.iter().enumerate() {
+            let Some(key) = head.key(self.reverse) else { continue };
+            let precedes = |other: Option<(usize, &[u8])>| other.is_none_or(|(_, k)| if self.reverse { key > k } else { key < k });
+            if precedes(first) {
+                second = first;
+                first = Some((at, key));
+            } else if precedes(second) {
+                second = Some((at, key));
+            }
+        }
+        first.map(|(at, _)| (at, second.map(|(at, _)| at)))
     }
 
     /// The first of these rows as far as they need not be judged cell by cell.
@@ -210,15 +207,13 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge
     }
 
     /// The first row, joined from all sources that have it; `None` if none has anything of it, and of what follows.
-    async fn row(&mut self) -> Result<Option<RawRow>> {
-        let Some(key) = self.heads.first().and_then(|head| head.key(self.reverse)).map(<[u8]>::to_vec) else { return Ok(None) };
+    async fn row(&mut self, first: usize) -> Result<Option<RawRow>> {
+        let Some(key) = self.heads[first].key(self.reverse).map(<[u8]>::to_vec) else { return Ok(None) };
         let mut row = RawRow { key: key.into(), ..RawRow::default() };
         for head in &mut self.heads {
-            if head.key(self.reverse) != Some(&row.key) {
-                break;
-            }
-            self.taken += 1;
-            if let Some(more) = head.take_row(&row.key).await? {
+            if head.key(self.reverse) == Some(&row.key)
+                && let Some(more) = head.take_row(&row.key).await?
+            {
                 row.join(more);
             }
         }
