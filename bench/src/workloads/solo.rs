@@ -4,6 +4,7 @@ use crate::engines::stele::Writer;
 use crate::events::Event;
 use crate::store::Counting;
 use anyhow::{Context, Result};
+use common::Error;
 use common::ids::{Epoch, Incarnation, Seq, ServerId, TabletId};
 use common::key::KeyRange;
 use common::row::RowMutation;
@@ -91,8 +92,14 @@ impl Solo {
         Ok(())
     }
 
+    /// Writes rows; where the engine refuses them because it cannot keep up, again when it says.
     pub(super) async fn write(&self, rows: Vec<RowMutation>) -> Result<()> {
-        let results = self.tablet.write(rows, None).await.context("write a batch")?;
+        let results = loop {
+            match self.tablet.write(rows.clone(), None).await {
+                Err(Error { retry_after: Some(after), .. }) => tokio::time::sleep(after).await,
+                known => break known.context("write a batch")?,
+            }
+        };
         results.into_iter().try_for_each(|r| r.map(|_| ())).context("write a row")
     }
 
