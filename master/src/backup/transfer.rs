@@ -6,7 +6,7 @@ use common::store::{SharedStore, failed};
 use common::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, WriteMultipart};
 use storage::procedures::RenamedEnd;
 
 /// Bytes of a part. S3 wants at least 5 MiB and at most 10,000 parts; so much memory a copy takes.
@@ -117,74 +117,33 @@ async fn sum(of: &Target<'_>) -> Result<Sum> {
 
 /// Reads, sums up and writes, up to where another end takes the place of what was read; the target appears only if `fits` says so.
 async fn stream(from: &Target<'_>, to: &Target<'_>, end: Option<&RenamedEnd>, fits: impl Fn(Sum) -> Result<()>) -> Result<Sum> {
-    let wrong = |e: object_store::Error| failed("read", &from.path, &e);
-    let mut chunks = from.store.get(&from.path).await.map_err(wrong)?.into_stream();
-    let mut upload = Upload { to, buffer: Vec::new(), parts: None };
-    let mut total = Sum::NONE;
-    let copied = async {
-        while let Some(chunk) = chunks.try_next().await.map_err(wrong)? {
-            let left = end.map_or(u64::MAX, |end| end.keep.saturating_sub(total.size));
-            total.add(&chunk);
-            let kept = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
-            upload.write(&chunk[..kept]).await?;
-        }
-        fits(total)?;
-        if let Some(end) = end {
-            upload.write(&end.end).await?;
-        }
-        upload.finish().await
-    };
-    match copied.await {
-        Ok(()) => Ok(total),
+    let unwritten = |e: object_store::Error| failed("create", &to.path, &e);
+    let parts = to.store.put_multipart(&to.path).await.map_err(unwritten)?;
+    let mut upload = WriteMultipart::new_with_chunk_size(parts, PART_BYTES);
+    match pour(from, &mut upload, end).await.and_then(|total| fits(total).map(|()| total)) {
+        Ok(total) => upload.finish().await.map(|_| total).map_err(unwritten),
         Err(e) => {
-            upload.abort().await;
+            // Parts that were sent are removed as far as the store allows.
+            let _ = upload.abort().await;
             Err(e)
         }
     }
 }
 
-struct Upload<'a, 'b> {
-    to: &'a Target<'b>,
-    buffer: Vec<u8>,
-    parts: Option<Box<dyn MultipartUpload>>,
-}
-
-impl Upload<'_, '_> {
-    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PART_BYTES { self.send_part().await } else { Ok(()) }
+async fn pour(from: &Target<'_>, upload: &mut WriteMultipart, end: Option<&RenamedEnd>) -> Result<Sum> {
+    let wrong = |e: object_store::Error| failed("copy", &from.path, &e);
+    let mut chunks = from.store.get(&from.path).await.map_err(wrong)?.into_stream();
+    let mut total = Sum::NONE;
+    while let Some(chunk) = chunks.try_next().await.map_err(wrong)? {
+        let left = end.map_or(u64::MAX, |end| end.keep.saturating_sub(total.size));
+        total.add(&chunk);
+        let kept = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
+        // One part on its way at a time: several objects are copied beside each other.
+        upload.wait_for_capacity(1).await.map_err(wrong)?;
+        upload.put(chunk.slice(..kept));
     }
-
-    async fn send_part(&mut self) -> Result<()> {
-        let path = &self.to.path;
-        let mut parts = match self.parts.take() {
-            Some(parts) => parts,
-            None => self.to.store.put_multipart(path).await.map_err(|e| failed("create", path, &e))?,
-        };
-        let sent = parts.put_part(PutPayload::from(std::mem::take(&mut self.buffer))).await;
-        self.parts = Some(parts);
-        sent.map_err(|e| failed("write", path, &e))
-    }
-
-    async fn finish(&mut self) -> Result<()> {
-        let path = &self.to.path;
-        if self.parts.is_none() {
-            let whole = PutPayload::from(std::mem::take(&mut self.buffer));
-            return self.to.store.put(path, whole).await.map(|_| ()).map_err(|e| failed("create", path, &e));
-        }
-        if !self.buffer.is_empty() {
-            self.send_part().await?;
-        }
-        let Some(mut parts) = self.parts.take() else { return Ok(()) };
-        parts.complete().await.map(|_| ()).map_err(|e| failed("create", path, &e))
-    }
-
-    /// Parts that were sent are removed as far as the store allows.
-    async fn abort(&mut self) {
-        if let Some(mut parts) = self.parts.take() {
-            let _ = parts.abort().await;
-        }
-    }
+    end.into_iter().for_each(|end| upload.put(end.end.clone()));
+    Ok(total)
 }
 
 /// Deletes all objects under a prefix.

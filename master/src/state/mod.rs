@@ -13,6 +13,7 @@ mod definitions;
 mod endings;
 mod fences;
 mod graph;
+mod holds;
 mod ids;
 pub mod invariants;
 mod names;
