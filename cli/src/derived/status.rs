@@ -1,17 +1,13 @@
-//! `stele derived`.
+//! Where derived tables stand, and their runs.
 
-use crate::client::{Client, Unreachable, UrlArgs};
+use crate::client::{Client, UrlArgs};
 use crate::print::{self, Grid};
-use crate::project::{Definitions, Project};
 use crate::sql;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use common::time::Micros;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -20,25 +16,9 @@ const STATUS_WAIT: Duration = Duration::from_millis(500);
 /// For the run log to tell of a published run.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What to do with derived tables.
+/// What goes on.
 #[derive(Debug, Subcommand)]
-pub enum DerivedCommand {
-    /// Check all definitions of a folder against the tables there are; nothing is changed.
-    Validate {
-        /// A project's folder, or its `derived` folder.
-        #[arg(default_value = ".")]
-        dir: PathBuf,
-        #[command(flatten)]
-        url: UrlArgs,
-    },
-    /// Apply all definitions of a folder, or none if one is wrong.
-    Apply {
-        /// A project's folder, or its `derived` folder.
-        #[arg(default_value = ".")]
-        dir: PathBuf,
-        #[command(flatten)]
-        url: UrlArgs,
-    },
+pub enum StatusCommand {
     /// Show where derived tables stand.
     Status {
         /// dataset.name; none: all.
@@ -56,33 +36,6 @@ pub enum DerivedCommand {
         /// At most so many.
         #[arg(long, default_value_t = 20)]
         limit: u32,
-        #[command(flatten)]
-        url: UrlArgs,
-    },
-    /// Compute a table anew, or some of its times.
-    Run {
-        /// dataset.name
-        table: String,
-        /// From here on [default: the beginning].
-        #[arg(long, value_parser = Micros::parse, value_name = "TIME")]
-        from: Option<Micros>,
-        /// Before this [default: the end].
-        #[arg(long, value_parser = Micros::parse, value_name = "TIME")]
-        to: Option<Micros>,
-        #[command(flatten)]
-        url: UrlArgs,
-    },
-    /// Let a table rest: its last good version serves.
-    Pause {
-        /// dataset.name
-        table: String,
-        #[command(flatten)]
-        url: UrlArgs,
-    },
-    /// End a table's rest.
-    Resume {
-        /// dataset.name
-        table: String,
         #[command(flatten)]
         url: UrlArgs,
     },
@@ -138,51 +91,15 @@ impl TableStatus {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Tables<T> {
-    tables: Vec<T>,
-}
-
-/// What the gateway found in one definition.
-#[derive(Debug, Deserialize)]
-struct Finding {
-    name: String,
-    /// `created`, `changed`, `updated` or `unchanged`.
-    status: String,
-    #[serde(default)]
-    warnings: Vec<String>,
-}
-
 /// Does it.
-pub async fn run(command: DerivedCommand) -> Result<ExitCode> {
+pub async fn run(command: StatusCommand) -> Result<ExitCode> {
     match command {
-        DerivedCommand::Validate { dir, url } => {
-            let definitions = Project::folder(&dir)?.definitions()?;
-            match send(&Client::new(&url.url)?, "validate", &definitions).await {
-                Ok(found) => report(&found, "valid, apply: "),
-                Err(e) if e.is::<Unreachable>() => validate_alone(definitions, &url.url).await?,
-                Err(e) => return Err(e),
-            }
+        StatusCommand::Status { tables, wait, url } => show_status(&Client::new(&url.url)?, &tables, wait).await,
+        StatusCommand::Runs { table, limit, url } => {
+            runs(&Client::new(&url.url)?, table.as_deref(), limit).await?;
+            Ok(ExitCode::SUCCESS)
         }
-        DerivedCommand::Apply { dir, url } => {
-            let found = send(&Client::new(&url.url)?, "apply", &Project::folder(&dir)?.definitions()?).await?;
-            report(&found, "");
-        }
-        DerivedCommand::Status { tables, wait, url } => return show_status(&Client::new(&url.url)?, &tables, wait).await,
-        DerivedCommand::Runs { table, limit, url } => runs(&Client::new(&url.url)?, table.as_deref(), limit).await?,
-        DerivedCommand::Run { table, from, to, url } => {
-            let range = json!({ "from": from.map(Micros::to_rfc3339), "to": to.map(Micros::to_rfc3339) });
-            order(&url, &table, "run", &range, "is due again").await?;
-        }
-        DerivedCommand::Pause { table, url } => order(&url, &table, "pause", &json!({}), "rests").await?,
-        DerivedCommand::Resume { table, url } => order(&url, &table, "resume", &json!({}), "runs again").await?,
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Applies definitions; gives the names of their tables.
-pub async fn apply(client: &Client, files: &Definitions) -> Result<Vec<String>> {
-    Ok(send(client, "apply", files).await?.into_iter().map(|t| t.name).collect())
 }
 
 /// Waits until these tables (none: all) are fresh, everything sent before included, and the run log tells it. A
@@ -233,33 +150,6 @@ async fn wait_logged(client: &Client, status: &Status) -> Result<()> {
     Ok(())
 }
 
-async fn send(client: &Client, verb: &str, files: &Definitions) -> Result<Vec<Finding>> {
-    let answer: Tables<Finding> = client.put_json(Method::POST, &["derived", verb], &json!({ "files": files })).await?;
-    Ok(answer.tables)
-}
-
-/// Compiles definitions against the sources that their own project declares.
-async fn validate_alone(definitions: Definitions, url: &str) -> Result<()> {
-    let project = derived::Project::from_files(definitions);
-    let compiled = tokio::task::spawn_blocking(move || project.compile(&gateway::sql::session_without_tables, &[])).await?;
-    eprintln!("no gateway answers at {url}: checked against the sources of the project alone");
-    for artifact in compiled.artifacts() {
-        println!("{}: valid", artifact.name);
-        artifact.warnings.iter().for_each(|warning| println!("  warning: {warning}"));
-    }
-    let problems: Vec<_> = compiled.problems().map(ToString::to_string).collect();
-    if problems.is_empty() { Ok(()) } else { bail!(problems.join("\n")) }
-}
-
-fn report(found: &[Finding], prefix: &str) {
-    for table in found {
-        println!("{}: {prefix}{}", table.name, table.status);
-        for warning in &table.warnings {
-            println!("  warning: {warning}");
-        }
-    }
-}
-
 /// Where these tables (none: all) stand; with `wait`, answered when nothing goes on any more, or after that time.
 async fn status(client: &Client, tables: &[String], wait: Option<Duration>) -> Result<Status> {
     let mut request = client.request(Method::GET, &["derived"]);
@@ -302,12 +192,5 @@ async fn runs(client: &Client, table: Option<&str>, limit: u32) -> Result<()> {
     );
     let grid = sql::grid(client, &query).await.context("cannot read the run log")?;
     print!("{}", grid.render("", 60));
-    Ok(())
-}
-
-async fn order(url: &UrlArgs, table: &str, verb: &str, body: &Value, outcome: &str) -> Result<()> {
-    let client = Client::new(&url.url)?;
-    client.done(client.request(Method::POST, &["derived", table, verb]).json(body)).await?;
-    println!("{table} {outcome}");
     Ok(())
 }
