@@ -252,6 +252,9 @@ pub struct RunRecord {
     pub status: String,
     /// Why it ran: `first build`, `new data`, `late data`, `backfill`, `changed definition`.
     pub reason: String,
+    /// For a table without windows: whether it computed only changed keys, and why not; else empty.
+    #[serde(default)]
+    pub path: String,
     /// Output times computed; empty for a table without windows.
     pub windows: RangeSet,
     /// Version it published; 0 if none.
@@ -290,6 +293,7 @@ pub fn system_tables() -> Vec<TableSpec> {
     let columns = [
         ("status", String),
         ("reason", String),
+        ("path", String),
         ("windows", Json),
         ("version", Int64),
         ("ended_at", Timestamp),

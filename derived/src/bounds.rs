@@ -14,6 +14,7 @@ mod time_map;
 pub use reach::{Bound, Edge, Reach, Span};
 pub use time_map::{Step, TimeMap, Unit};
 
+pub(crate) use facts::unnamed;
 pub(crate) use plan::{END_FUNCTION, START_FUNCTION};
 
 use datafusion::logical_expr::LogicalPlan;

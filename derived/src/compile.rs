@@ -3,6 +3,7 @@
 mod check;
 mod fingerprint;
 mod inputs;
+mod keys;
 mod output;
 mod session;
 
@@ -11,12 +12,12 @@ pub use session::NewSession;
 
 pub(crate) use session::{Parsed, read};
 
-use crate::bounds::{Question, reaches};
+use crate::bounds::{Question, Reach, reaches};
 use crate::definition::{Definition, Late, Meaning, StrategySpec};
 use crate::document::{Artifact, FORMAT, OutputWindow, Strategy, Timing};
 use crate::problem::Problem;
 use crate::window::Windows;
-use common::schema::Table;
+use common::schema::{Table, TableSpec};
 use common::time::{Micros, parse_duration};
 use common::value::ValueType;
 use output::{Column, Fault};
@@ -75,7 +76,7 @@ impl Draft {
         let columns = output::columns(definition, plans.analyzed.schema())?;
         let (spec, merge) = output::table(definition, &columns)?;
         let window = self.window(&columns)?;
-        let found = self.reaches(&plans, &columns, window.as_ref(), &reads);
+        let found = self.reaches(&plans, &columns, window.as_ref(), &reads, &spec);
         let inputs = inputs::all(definition, window.as_ref(), &reads, found)?;
         self.check_start(window.as_ref(), &inputs)?;
         let strategy = match (&definition.strategy, merge) {
@@ -153,14 +154,36 @@ impl Draft {
         columns: &[Column],
         window: Option<&OutputWindow>,
         reads: &[&Known],
-    ) -> BTreeMap<String, (crate::bounds::Reach, String)> {
-        let Some(window) = window else { return BTreeMap::new() };
+        spec: &TableSpec,
+    ) -> BTreeMap<String, (Reach, String)> {
+        let tables = reads.iter().map(|k| &k.table);
+        let Some(window) = window else {
+            let mut found = BTreeMap::new();
+            if let Some(key) = self.key_positions(columns, spec) {
+                keys::add(&mut found, &plans.optimized, keys::Asked::Keys(&key), tables);
+            }
+            return found;
+        };
+        let time_column = columns.iter().position(|c| c.name == window.time_column).unwrap_or_default();
+        let mut found = self.time_bounds(plans, time_column, window, reads);
+        if !window.per_window {
+            keys::add(&mut found, &plans.optimized, keys::Asked::Windows(time_column), tables);
+        }
+        found
+    }
+
+    /// Where the columns of the row key are, if no two rows can share one.
+    fn key_positions(&self, columns: &[Column], spec: &TableSpec) -> Option<Vec<usize>> {
+        spec.key.iter().map(|p| columns.iter().position(|c| c.name == p.name)).collect()
+    }
+
+    fn time_bounds(&self, plans: &Plans, time_column: usize, window: &OutputWindow, reads: &[&Known]) -> BTreeMap<String, (Reach, String)> {
         let time = |k: &&Known| Some((k.table.name.clone(), k.table.time_column.clone()?));
         let times: Vec<_> = reads.iter().filter_map(time).collect();
         reaches(&Question {
             plan: &plans.analyzed,
             times: &times.iter().map(|(table, column)| (table.as_str(), column.as_str())).collect(),
-            time_column: columns.iter().position(|c| c.name == window.time_column).unwrap_or_default(),
+            time_column,
             date: window.date,
             per_window: window.per_window,
         })

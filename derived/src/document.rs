@@ -184,6 +184,20 @@ impl Artifact {
         serde_json::from_str(document).map_err(wrong)
     }
 
+    /// Whether a run may compute only the keys that changed rows touch: the table has no windows, no two rows share a
+    /// row key, and of every input whose changes count it can be told which keys they touch.
+    #[must_use]
+    pub fn is_by_key(&self) -> bool {
+        let told = |i: &Input| i.reach == Reach::Keys || i.on_change == OnChange::Ignore;
+        self.window.is_none() && self.key_positions().is_some() && self.inputs.iter().all(told)
+    }
+
+    /// Where the columns of the row key are in the SQL's result; `None`: a hidden part tells rows apart.
+    #[must_use]
+    pub fn key_positions(&self) -> Option<Vec<usize>> {
+        self.spec.key.iter().map(|p| self.columns.iter().position(|c| c.name == p.name)).collect()
+    }
+
     /// The input of this name.
     #[must_use]
     pub fn input(&self, name: &str) -> Option<&Input> {

@@ -45,7 +45,12 @@ fn strategy(strategy: &Strategy) -> String {
 }
 
 fn window(artifact: &Artifact) -> String {
-    let Some(w) = &artifact.window else { return "none: it is computed whole at every change".into() };
+    let Some(w) = &artifact.window else {
+        return match artifact.is_by_key() {
+            true => "none: it is computed by key, whole only at first and after many changes".into(),
+            false => "none: it is computed whole at every change".into(),
+        };
+    };
     let spec = WindowSpec::from(w.windows.clone());
     let start = w.start.map_or_else(|| "the earliest input row".to_owned(), |s| s.to_string());
     let meaning = if w.per_window { "the union of its windows" } else { "its SQL over the whole" };
@@ -76,7 +81,7 @@ fn reads(input: &Input) -> String {
 fn reach(input: &Input) -> String {
     let time = input.time.as_ref().map_or("its time", |t| t.column.as_str());
     match &input.reach {
-        Reach::All => "all of it".into(),
+        Reach::Keys | Reach::All => "all of it".into(),
         Reach::Window(spans) => spans.iter().map(|s| span(time, s)).collect::<Vec<_>>().join(" or "),
     }
 }

@@ -5,7 +5,7 @@
 //! A project is [loaded](project) and compiled into [`Artifact`]s, which are submitted to the master
 //! and read back by runners; [`due::decide`] says what to run now.
 //!
-//! Modules import one way: `problem`, `window`, `graph`, `sql` → `bounds`, `fold`, `row_test` →
+//! Modules import one way: `problem`, `window`, `graph`, `sql` → `bounds`, `fold`, `row_test` → `touched` →
 //! `definition`, `template` → `document` → `compile` → `project` → `plan`; `document` → `due`, `explain`.
 
 pub mod bounds;
@@ -24,6 +24,7 @@ pub mod sql;
 mod template;
 #[cfg(test)]
 mod testing;
+pub mod touched;
 pub mod window;
 
 pub use document::Artifact;

@@ -25,7 +25,7 @@ pub(super) struct Fact {
 pub(super) struct Facts(pub Vec<Fact>);
 
 /// An expression without its name.
-pub(super) fn unnamed(expr: &Expr) -> &Expr {
+pub(crate) fn unnamed(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unnamed(&alias.expr),
         other => other,

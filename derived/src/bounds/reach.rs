@@ -67,6 +67,9 @@ pub struct Span {
 pub enum Reach {
     /// Only event times in one of these.
     Window(Vec<Span>),
+    /// All of it, but a query leads from its changed rows to the windows, or without windows to the row keys, that they
+    /// reach (see [`crate::touched`]).
+    Keys,
     /// All of it: any change rebuilds all windows.
     All,
 }
@@ -131,12 +134,12 @@ impl Reach {
         matches!(self, Self::Window(_))
     }
 
-    /// The windows that changes at these event times make dirty.
+    /// The windows that changes at these event times make dirty, as far as event times tell.
     #[must_use]
     pub fn dirty(&self, windows: &Windows, changed: &RangeSet) -> RangeSet {
         match self {
             _ if changed.is_empty() => RangeSet::empty(),
-            Self::All => RangeSet::all(),
+            Self::Keys | Self::All => RangeSet::all(),
             Self::Window(spans) => {
                 spans.iter().flat_map(|s| changed.ranges().iter().map(|&(from, to)| s.dirty(windows, from, to))).collect()
             }

@@ -20,7 +20,7 @@ pub(super) fn all(
         return Err(("inputs", format!("inputs: the SQL does not read '{name}'; it reads {}", names.join(", "))));
     }
     let of = |known: &&Known| {
-        let whole = || (Reach::All, "the table has no window: every change computes it anew".to_owned());
+        let whole = || (Reach::All, "the table has neither a window nor a unique key: every change computes it anew".to_owned());
         let found = found.remove(&known.table.name).unwrap_or_else(whole);
         input(known, window, definition.inputs.get(&known.table.name), found)
     };
@@ -75,7 +75,7 @@ fn declared(known: &Known, time: &Option<InputTime>, window: &OutputWindow, rule
 /// What an author should know of how inputs are read.
 pub(super) fn warnings(window: Option<&OutputWindow>, inputs: &[Input]) -> Vec<String> {
     let Some(window) = window else { return Vec::new() };
-    let unbounded = inputs.iter().filter(|i| !i.reach.is_bounded() && i.on_change == OnChange::Exact);
+    let unbounded = inputs.iter().filter(|i| i.reach == Reach::All && i.on_change == OnChange::Exact);
     let unbounded = unbounded.map(|i| format!("{}: {}; inputs: {{back, ahead}} or on_change: ignore narrow it", i.name, i.why));
     let waiting = inputs.iter().filter(|i| i.reach.is_bounded() && i.need == Need::Complete);
     let waiting = waiting.filter_map(|i| Some((i, longest_wait(window, i)?)));

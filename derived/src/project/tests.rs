@@ -41,6 +41,10 @@ fn is_all(artifact: &Artifact, input: &str) -> bool {
     artifact.input(input).unwrap().reach == Reach::All
 }
 
+fn is_keys(artifact: &Artifact, input: &str) -> bool {
+    artifact.input(input).unwrap().reach == Reach::Keys
+}
+
 #[test]
 fn a_change_dirties_the_window_that_its_time_follows_straight_into() {
     for sql in [
@@ -74,23 +78,64 @@ fn a_shifted_time_dirties_the_window_that_it_lands_in() {
 fn what_does_not_follow_straight_reaches_all_windows() {
     for sql in [
         "select user_id, max(at)::date as day from raw.events group by 1",
-        "select user_id, at::date as day, lag(at) over (partition by user_id order by at, event_id) as before from raw.events",
         "select user_id, at::date as day, count(*) over () as n from raw.events",
         "select user_id, at::date as day from raw.events order by at limit 10",
         "select user_id, at::date as day from raw.events where cents > (select avg(cents) from raw.events)",
-        "select a.user_id, a.at::date as day from raw.events a join raw.events b on a.user_id = b.user_id",
-        "select a.user_id, b.at::date as day from raw.events a left join raw.events b on a.user_id = b.user_id and a.at::date = b.at::date",
-        "select coalesce(a.user_id, b.user_id) as user_id, coalesce(a.at, b.at)::date as day from raw.events a full join raw.events b on a.event_id = b.event_id",
         "select user_id, at::date as day, count(*) as n from raw.events group by rollup (user_id, at::date)",
-        "select user_id, (at + interval '1 month')::date as day from raw.events",
         "select distinct on (user_id) user_id, at::date as day from raw.events order by user_id, at",
     ] {
         assert!(is_all(&daily(sql), "raw.events"), "{sql}");
     }
-    assert!(is_all(
-        &daily("select e.user_id, e.at::date as day, u.country from raw.events e join raw.users u using (user_id)"),
-        "raw.users"
-    ));
+}
+
+#[test]
+fn where_time_does_not_tell_a_query_leads_from_changed_rows_to_their_windows() {
+    for (sql, input) in [
+        ("select e.user_id, e.at::date as day, u.country from raw.events e join raw.users u using (user_id)", "raw.users"),
+        (
+            "select e.user_id, e.at::date as day from raw.events e where e.user_id not in (select user_id from raw.users where country = 'x' and user_id is not null) and e.user_id in (select user_id from raw.users)",
+            "raw.events",
+        ),
+        (
+            "select user_id, at::date as day, lag(at) over (partition by user_id order by at, event_id) as before from raw.events",
+            "raw.events",
+        ),
+        ("select a.user_id, a.at::date as day from raw.events a join raw.events b on a.user_id = b.user_id", "raw.events"),
+        (
+            "select a.user_id, b.at::date as day from raw.events a left join raw.events b on a.user_id = b.user_id and a.at::date = b.at::date",
+            "raw.events",
+        ),
+        (
+            "select coalesce(a.user_id, b.user_id) as user_id, coalesce(a.at, b.at)::date as day from raw.events a full join raw.events b on a.event_id = b.event_id",
+            "raw.events",
+        ),
+        ("select user_id, (at + interval '1 month')::date as day from raw.events", "raw.events"),
+    ] {
+        let artifact = daily(sql);
+        assert!(is_keys(&artifact, input) || artifact.input(input).unwrap().reach.is_bounded(), "{sql}: {artifact:?}");
+    }
+    let met_by_all = daily("select e.user_id, e.at::date as day, u.country from raw.events e cross join raw.users u");
+    assert!(is_all(&met_by_all, "raw.users"));
+    assert!(met_by_all.input("raw.users").unwrap().why.contains("every row"), "{}", met_by_all.input("raw.users").unwrap().why);
+}
+
+#[test]
+fn a_table_with_a_unique_key_and_no_window_is_incremental_by_key_or_says_why_not() {
+    let by_key = |sql: &str| {
+        let yaml = format!("name: a.x\nkey: {{partition: [user_id], unique: [user_id]}}\nsql: {sql}\n");
+        compiled(&[("derived/x.yaml", &yaml)]).artifacts().next().unwrap().clone()
+    };
+    let counts = by_key("select user_id, count(*) as n, max(at) as last from raw.events group by user_id");
+    assert!(counts.is_by_key() && is_keys(&counts, "raw.events"));
+    assert!(crate::explain::explain(&counts).contains("computed by key"));
+    let ranked = by_key("select user_id, rank() over (order by country) as r from raw.users");
+    assert!(!ranked.is_by_key());
+    let text = crate::explain::explain(&ranked);
+    assert!(text.contains("computed whole at every change") && text.contains("as a window function looks at all rows"), "{text}");
+    let limited = by_key("select user_id, country from raw.users order by country, user_id limit 10");
+    assert!(crate::explain::explain(&limited).contains("a LIMIT looks at all rows"));
+    let doubled = "name: a.x\nkey: {partition: [user_id]}\nsql: select user_id, device from raw.events\n";
+    assert!(!compiled(&[("derived/x.yaml", doubled)]).artifacts().next().unwrap().is_by_key(), "rows may be alike");
 }
 
 #[test]
@@ -148,7 +193,9 @@ fn needs_default_to_complete_where_time_is_bounded() {
     let artifact = daily("select e.user_id, e.at::date as day, u.country from raw.events e join raw.users u using (user_id)");
     assert_eq!(artifact.input("raw.events").unwrap().need, Need::Complete);
     assert_eq!(artifact.input("raw.users").unwrap().need, Need::Latest);
-    assert!(artifact.warnings[0].starts_with("raw.users: it has no time column"), "{:?}", artifact.warnings);
+    assert_eq!(artifact.warnings, Vec::<String>::new());
+    let crossed = daily("select e.user_id, e.at::date as day, u.country from raw.events e cross join raw.users u");
+    assert!(crossed.warnings[0].starts_with("raw.users: it has no time column"), "{:?}", crossed.warnings);
 }
 
 #[test]
@@ -374,7 +421,8 @@ fn explain_tells_what_is_read_and_why() {
     let text = crate::explain::explain(&artifact);
     for part in [
         "raw.events: day(at) ≥ start and day(at) < end",
-        "raw.users: all of it, as it has no time column",
+        "raw.users: all of it, as a query leads from its changed rows to the windows that they reach",
+        "takes its latest version",
         "every day in UTC by day",
         "unique by user_id, day",
     ] {
@@ -414,8 +462,7 @@ fn a_long_wait_for_an_input_is_warned_of() {
     let monthly = "name: a.m\nkey: {partition: [month]}\nwindow: {every: month}\ntime_column: month\nsql: select date_trunc('month', at)::date as month, count(*) as n from raw.events group by 1\n";
     let daily = "name: a.d\nkey: {partition: [day]}\nwindow: {every: day}\ntime_column: day\nsql: select e.at::date as day, max(m.n) as n from raw.events e left join a.m m on m.month = date_trunc('month', e.at)::date group by 1\n";
     let found = compiled(&[("derived/m.yaml", monthly), ("derived/d.yaml", daily)]);
-    let warnings = &found.artifacts().find(|a| a.name == "a.d").unwrap().warnings;
-    assert!(warnings.iter().any(|w| w.starts_with("a.m: it has") || w.starts_with("a.m: the time column")), "{warnings:?}");
+    assert!(is_keys(found.artifacts().find(|a| a.name == "a.d").unwrap(), "a.m"), "a changed month leads to its days");
     let ahead = format!("{DAILY}\ninputs: {{raw.events: {{ahead: 28d}}}}");
     let artifact = one("select user_id, max(at)::date as day from raw.events group by 1", &ahead).unwrap();
     assert_eq!(artifact.warnings, ["raw.events: a window waits up to 28 days for it; choose need: latest if that is too long"]);

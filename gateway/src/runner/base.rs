@@ -2,8 +2,10 @@
 
 use super::records::{self, WindowRecord};
 use crate::cluster::Cluster;
+use bytes::Bytes;
 use common::Result;
 use common::ids::Seq;
+use common::key::KeyRange;
 use common::row::{ReadSpec, Row};
 use common::schema::Table;
 use common::time::TimeRange;
@@ -11,6 +13,7 @@ use common::version::{RangeSet, VersionMap};
 use derived::document::OutputWindow;
 use futures::TryStreamExt;
 use futures::stream::{self, BoxStream, StreamExt};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A derived table at one version.
@@ -29,6 +32,15 @@ impl Base<'_> {
     pub fn rows(&self, windows: Option<(&OutputWindow, &RangeSet)>) -> BoxStream<'static, Result<Vec<Row>>> {
         let event_time = windows.and_then(|(window, windows)| self.event_times(window, windows));
         self.read(ReadSpec { event_time, ..ReadSpec::range(self.table.key_schema().data_range()) })
+    }
+
+    /// Its visible rows of these keys, in key order.
+    #[must_use]
+    pub fn rows_of(&self, keys: &BTreeSet<Bytes>) -> BoxStream<'static, Result<Vec<Row>>> {
+        if keys.is_empty() {
+            return stream::empty().boxed();
+        }
+        self.read(ReadSpec { ranges: keys.iter().map(|key| KeyRange::single(key)).collect(), ..ReadSpec::default() })
     }
 
     /// Its window records.

@@ -56,6 +56,14 @@ pub struct Changed {
     pub earliest: Option<Micros>,
 }
 
+impl Changed {
+    /// Anything may have changed.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { times: RangeSet::all(), earliest: Some(Micros::MIN) }
+    }
+}
+
 /// What changed of an input in `(from, to]`.
 ///
 /// # Errors
@@ -76,6 +84,16 @@ pub async fn changed(cluster: &Arc<Cluster>, followed: &Followed<'_>, from: &Ver
         }
     }
     Ok(times.changed(followed.input))
+}
+
+/// What changed rows of an input say of event times; see [`changed`].
+///
+/// # Errors
+/// `InvalidArgument` if they are without the input's time.
+pub fn times_of(input: &Input, batches: &[RecordBatch]) -> Result<Changed> {
+    let mut times = Times::default();
+    batches.iter().try_for_each(|batch| times.add(input, batch))?;
+    Ok(times.changed(input))
 }
 
 /// Event times as they come in.

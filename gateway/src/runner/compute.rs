@@ -1,10 +1,11 @@
 //! A run's queries, its tests, and its output as rows or parts.
 
-use super::execute::Work;
-use super::merge::Parts;
-use super::parts::PartsEncoder;
+use super::keys::DirtyKeys;
+use super::merge::{FoldParts, Parts};
+use super::parts::{Fold, PartsEncoder};
 use super::query::{self, Restriction};
 use super::records::holds;
+use super::work::Work;
 use crate::rows::arrow::{Encoder, OutputRow, TypedColumn, instant, time_type};
 use bytes::Bytes;
 use common::schema::Table;
@@ -38,16 +39,20 @@ pub enum Rows {
     Parts(BTreeMap<Bytes, Parts>),
 }
 
-/// Runs the queries of a work and checks what they give.
+/// Runs the queries of a work and checks what they give: all of it, or the rows of some keys.
 ///
 /// # Errors
 /// `InvalidArgument` for a query that fails, a test that does not hold and rows that do not fit the table.
-pub async fn compute(context: &SessionContext, work: &Work) -> Result<Computed> {
+pub async fn compute(context: &SessionContext, work: &Work, keys: Option<&DirtyKeys>) -> Result<Computed> {
     let mut sink = Sink::of(work);
     let (mut rows_read, mut rows_given) = (0, 0);
     for query in queries(work) {
         let plan = query::plan(context, &query.sql).await?;
         let plan = query::restrict_inputs(plan, &restrictions(work, query.windows))?;
+        let plan = match keys {
+            Some(keys) => keys.restrict(plan)?,
+            None => plan,
+        };
         let output = query::run(context, plan).await?;
         rows_read += output.rows_read;
         let batches = wanted(work, query.windows, output.batches)?;
@@ -56,7 +61,11 @@ pub async fn compute(context: &SessionContext, work: &Work) -> Result<Computed> 
         let piece = query.windows.map_or(TimeRange::ALL, |(start, end)| TimeRange { start, end });
         batches.iter().try_for_each(|batch| sink.push(batch, piece))?;
     }
-    Ok(Computed { rows: sink.finish()?, rows_read, rows_given })
+    let mut rows = sink.finish(work)?;
+    if let (Rows::Plain(rows), Some(keys)) = (&mut rows, keys) {
+        rows.retain(|row| keys.rows.contains(&row.key));
+    }
+    Ok(Computed { rows, rows_read, rows_given })
 }
 
 /// The queries of a work. Many scattered windows are cut out of one query over all that lies between them: each query
@@ -126,10 +135,16 @@ impl<'a> Sink<'a> {
         }
     }
 
-    fn finish(self) -> Result<Rows> {
-        Ok(match self {
-            Self::Plain(rows) => Rows::Plain(rows.finish()),
-            Self::Parts(parts) => Rows::Parts(parts.finish()?),
+    fn finish(self, work: &Work) -> Result<Rows> {
+        Ok(match (self, &work.artifact.strategy) {
+            (Self::Plain(rows), _) => Rows::Plain(rows.finish()),
+            // Without windows a key has one part, which is its row.
+            (Self::Parts(parts), Strategy::Merge(rules)) if work.artifact.window.is_none() => {
+                let fold = Fold { table: &work.table, rules };
+                let row = |(key, parts): (Bytes, Parts)| Ok(OutputRow { key, cells: fold.fold(&parts)?, time: None });
+                Rows::Plain(parts.finish()?.into_iter().map(row).collect::<Result<_>>()?)
+            }
+            (Self::Parts(parts), _) => Rows::Parts(parts.finish()?),
         })
     }
 }

@@ -8,10 +8,12 @@ use super::base::Base;
 use super::claims::{Claim, Claims};
 use super::compute::{Computed, Rows, compute};
 use super::difference::{Comparison, Difference, Scope};
+use super::keys::{self, DirtyKeys, Path};
 use super::merge::PartsComparison;
 use super::parts::Fold;
 use super::records::{self, WindowRecord};
 use super::staging;
+use super::work::{PinnedInput, Work};
 use crate::cluster::Cluster;
 use crate::sql::Sql;
 use common::catalog::RunRecord;
@@ -20,10 +22,9 @@ use common::row::Row;
 use common::rpc::master::{Command, InputProgress, Publish, Reply};
 use common::schema::Table;
 use common::time::Micros;
-use common::version::{RangeSet, VersionMap};
+use common::version::RangeSet;
 use common::{Error, ErrorKind, Result};
-use derived::document::{Artifact, Strategy};
-use derived::due::PlannedRun;
+use derived::document::Strategy;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use std::sync::Arc;
@@ -38,44 +39,6 @@ pub struct Executor {
     pub claims: Arc<Claims>,
     /// The runner's name in run records.
     pub name: String,
-}
-
-/// A run to do, with everything fixed that it depends on.
-#[derive(Clone)]
-pub struct Work {
-    /// The definition.
-    pub artifact: Arc<Artifact>,
-    /// Its fingerprint in the catalog.
-    pub fingerprint: String,
-    /// The table it makes.
-    pub table: Arc<Table>,
-    /// The version that the decision saw.
-    pub seen: Seq,
-    /// What to compute; `None`: the table has no windows.
-    pub ranges: Option<RangeSet>,
-    /// Why, and how; its range is one of those.
-    pub plan: PlannedRun,
-    /// The inputs at fixed versions.
-    pub inputs: Vec<PinnedInput>,
-}
-
-/// An input at a fixed version.
-#[derive(Clone)]
-pub struct PinnedInput {
-    /// The input.
-    pub table: Arc<Table>,
-    /// What the run reads of it.
-    pub version: VersionMap,
-    /// Windows that changes from the published cursor up to this version reach.
-    pub pending: RangeSet,
-}
-
-impl Work {
-    /// The windows it computes; everything for a table without windows.
-    #[must_use]
-    pub fn windows(&self) -> RangeSet {
-        self.ranges.clone().unwrap_or_else(RangeSet::all)
-    }
 }
 
 /// How a run ended.
@@ -150,20 +113,30 @@ impl Executor {
     async fn compute_and_publish(&self, work: &Work, claim: &Claim, record: &mut RunRecord) -> Result<()> {
         let pins = work.inputs.iter().map(|i| (i.table.id, i.version.clone())).collect();
         let context = self.sql.context(pins)?;
-        let computed = compute(&context, work).await?;
+        let path = keys::path(&self.cluster, &context, work).await?;
+        record.path = path.as_ref().map(Path::text).unwrap_or_default();
+        let keys = match &path {
+            Some(Path::Keys(keys)) => Some(keys),
+            _ => None,
+        };
+        if keys.is_some_and(|keys| keys.rows.is_empty()) && claim.base != Seq::ZERO {
+            record.ended_at = self.cluster.clock().now();
+            return self.publish(work, claim, false, record).await;
+        }
+        let computed = compute(&context, work, keys).await?;
         (record.rows_in, record.rows_out) = (computed.rows_read, computed.rows_given);
-        let found = self.difference(work, claim.base, computed, record.started_at).await?;
+        let found = self.difference(work, claim.base, computed, keys, record.started_at).await?;
         record.rows_changed = found.mutations.len() as u64;
         // A first version is given even to an empty table: then it counts as computed.
         let changed = !found.mutations.is_empty() || claim.base == Seq::ZERO;
         if changed {
-            self.stage(work, claim, found, record.started_at).await?;
+            self.stage(work, claim, found, keys.is_some(), record.started_at).await?;
         }
         record.ended_at = self.cluster.clock().now();
         self.publish(work, claim, changed, record).await
     }
 
-    async fn difference(&self, work: &Work, base: Seq, computed: Computed, at: Micros) -> Result<Difference> {
+    async fn difference(&self, work: &Work, base: Seq, computed: Computed, keys: Option<&DirtyKeys>, at: Micros) -> Result<Difference> {
         let windows = work.windows();
         let window = work.artifact.window.as_ref();
         let base = Base { cluster: &self.cluster, table: &work.table, version: base };
@@ -171,7 +144,8 @@ impl Executor {
             Rows::Plain(rows) => {
                 let scope = window.map_or(Scope::Whole, |w| Scope::Windows(&windows, w));
                 let mut comparison = Comparison::new(&work.table, scope, rows, at)?;
-                each(base.rows(window.map(|w| (w, &windows))), |row| comparison.stored(row)).await?;
+                let stored = keys.map_or_else(|| base.rows(window.map(|w| (w, &windows))), |keys| base.rows_of(&keys.rows));
+                each(stored, |row| comparison.stored(row)).await?;
                 Ok(comparison.finish())
             }
             Rows::Parts(parts) => {
@@ -187,10 +161,16 @@ impl Executor {
     }
 
     /// Stages the difference along with the window records that it makes right.
-    async fn stage(&self, work: &Work, claim: &Claim, found: Difference, at: Micros) -> Result<()> {
+    async fn stage(&self, work: &Work, claim: &Claim, found: Difference, by_key: bool, at: Micros) -> Result<()> {
         let base = Base { cluster: &self.cluster, table: &work.table, version: claim.base };
-        let new = WindowRecord::of(claim.run, work.windows(), &work.fingerprint, &found.after);
-        let mut rows = records::update(&work.table, base.records().await?, &found.before, &new, at)?;
+        let old = base.records().await?;
+        let mut rows = match by_key {
+            true => records::carry_on(&work.table, &old, (&found.before, &found.after), (claim.run, &work.fingerprint), at)?,
+            false => {
+                let new = WindowRecord::of(claim.run, work.windows(), &work.fingerprint, &found.after);
+                records::update(&work.table, old, &found.before, &new, at)?
+            }
+        };
         rows.extend(found.mutations);
         staging::stage(&self.cluster, &work.table, claim.run, rows).await
     }

@@ -4,7 +4,8 @@
 //! watermark seen is covered by the snapshot taken after it, and what is pending is exactly what lies
 //! between the published cursor and the pin.
 
-use super::changes::{Followed, changed, columns_of};
+use super::changes::{Followed, columns_of};
+use super::leads::Leads;
 use super::query;
 use crate::cluster::Cluster;
 use crate::sql::Sql;
@@ -31,6 +32,24 @@ struct Scan {
     windows: RangeSet,
 }
 
+/// One input that one table follows.
+struct Follows<'a> {
+    key: (TableId, TableId),
+    compiled: &'a Compiled,
+    input: &'a Input,
+    table: &'a Table,
+    cursor: &'a FollowedInput,
+}
+
+/// A scan that was brought up to a pin.
+struct Scanned {
+    scan: Scan,
+    /// Windows that no earlier tick had seen.
+    new: RangeSet,
+    /// More of them are to be found by a query.
+    leads: bool,
+}
+
 /// A compiled definition with what following its inputs takes.
 #[derive(Clone)]
 pub struct Compiled {
@@ -45,6 +64,12 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// The columns of an input whose changes count.
+    #[must_use]
+    pub fn columns(&self, input: &str) -> &[String] {
+        self.columns.get(input).map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn is_of(&self, definition: &Definition) -> bool {
         self.fingerprint == definition.fingerprint && self.applied_at == definition.applied_at
     }
@@ -216,6 +241,7 @@ impl Follower {
     /// Turns what changed of a definition's inputs since its cursors into windows.
     async fn follow(&mut self, catalog: &Catalog, definition: &Definition, busy: bool, snapshot: &mut Snapshot) -> Result<()> {
         let Some(compiled) = self.compiled.get(&definition.name).cloned() else { return Ok(()) };
+        let (mut leads, mut found, mut pins) = (Leads::default(), Vec::new(), HashMap::new());
         for input in &compiled.artifact.inputs {
             let Some(table) = catalog.table(&input.name) else { continue };
             let key = (definition.table, table.id);
@@ -224,14 +250,26 @@ impl Follower {
                 Some(scan) => scan.to.clone(),
                 None => newest,
             };
-            let Some(cursor) = cursor(catalog, &definition.name, table.id) else {
-                // Nothing was computed yet, or everything is due by force.
-                snapshot.pins.insert(key, to);
-                continue;
-            };
-            let scan = self.scan(key, &compiled, input, table, cursor, to, snapshot).await?;
+            snapshot.pins.insert(key, to.clone());
+            pins.insert(table.id, to.clone());
+            // Without a cursor nothing was computed yet, or everything is due by force.
+            let Some(cursor) = cursor(catalog, &definition.name, table.id) else { continue };
+            let follows = Follows { key, compiled: &compiled, input, table, cursor };
+            found.push((key, self.scan(&follows, to, &mut leads).await?));
+        }
+        let reached = match found.iter().any(|(_, s)| s.leads) {
+            true => leads.windows(&self.sql, &compiled.artifact, pins).await?,
+            false => RangeSet::empty(),
+        };
+        for (key, Scanned { mut scan, mut new, leads }) in found {
+            if leads {
+                scan.windows = scan.windows.union(&reached);
+                new = reached.clone();
+            }
+            if !new.is_empty() {
+                snapshot.news.push(News { table: key.0, windows: new, retries: compiled.artifact.timing.retries });
+            }
             snapshot.pending.insert(key, scan.windows.clone());
-            snapshot.pins.insert(key, scan.to.clone());
             self.scans.insert(key, scan);
         }
         Ok(())
@@ -247,35 +285,26 @@ impl Follower {
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // all of them name one scan
-    async fn scan(
-        &mut self,
-        key: (TableId, TableId),
-        compiled: &Compiled,
-        input: &Input,
-        table: &Table,
-        cursor: &FollowedInput,
-        to: VersionMap,
-        snapshot: &mut Snapshot,
-    ) -> Result<Scan> {
+    async fn scan(&mut self, follows: &Follows<'_>, to: VersionMap, leads: &mut Leads) -> Result<Scanned> {
+        let Follows { key, compiled, input, table, cursor } = *follows;
         let known = self.scans.get(&key).filter(|scan| scan.from == cursor.cursor).cloned();
-        let mut scan = known.unwrap_or_else(|| Scan { from: cursor.cursor.clone(), to: cursor.cursor.clone(), windows: RangeSet::empty() });
-        if scan.to == to {
-            return Ok(scan);
+        let blank = || Scan { from: cursor.cursor.clone(), to: cursor.cursor.clone(), windows: RangeSet::empty() };
+        let mut scanned = Scanned { scan: known.unwrap_or_else(blank), new: RangeSet::empty(), leads: false };
+        if scanned.scan.to == to {
+            return Ok(scanned);
         }
         if input.on_change == OnChange::Exact {
-            let columns = compiled.columns.get(&input.name).map(Vec::as_slice).unwrap_or_default();
-            let followed = Followed { table: &Arc::new(table.clone()), input, columns };
-            let changed = changed(&self.cluster, &followed, &scan.to, &to).await?;
+            let followed = Followed { table: &Arc::new(table.clone()), input, columns: compiled.columns(&input.name) };
+            let (changed, leading) = leads.changed(&self.cluster, &compiled.artifact, &followed, (&scanned.scan.to, &to)).await?;
             self.lower_earliest(table.id, changed.earliest);
-            let windows = compiled.artifact.dirty(input, &changed.times);
-            scan.windows = scan.windows.union(&windows);
-            if !windows.is_empty() {
-                snapshot.news.push(News { table: key.0, windows, retries: compiled.artifact.timing.retries });
+            scanned.leads = leading;
+            if !leading {
+                scanned.new = compiled.artifact.dirty(input, &changed.times);
+                scanned.scan.windows = scanned.scan.windows.union(&scanned.new);
             }
         }
-        scan.to = to;
-        Ok(scan)
+        scanned.scan.to = to;
+        Ok(scanned)
     }
 
     /// A changed row may be earlier than all before it.

@@ -1,9 +1,9 @@
 //! The runner: keeps derived tables equal to their SQL over their inputs.
 //!
 //! Everything durable about a derived table is in the catalog and in the table itself; a runner can be stopped at any
-//! moment and another one, or several at once, go on. Parts, one way: `query`, `stored`, `records`, `staging`,
-//! `failures` → `difference`, `merge` → `parts`, `base`, `changes`, `claims` → `compute`, `execute`, `facts` →
-//! `status` → `scheduler`, `outbox`, `apply` → [`Runner`] → `api`.
+//! moment and another one, or several at once, go on. Parts, one way: `query`, `stored`, `records`, `staging`, `failures`,
+//! `work` → `difference`, `merge`, `narrow` → `parts`, `base`, `changes`, `claims`, `touched` → `keys`, `leads` →
+//! `compute`, `execute`, `facts` → `status` → `scheduler`, `outbox`, `apply` → [`Runner`] → `api`.
 
 pub mod api;
 mod apply;
@@ -15,7 +15,10 @@ mod difference;
 mod execute;
 mod facts;
 mod failures;
+mod keys;
+mod leads;
 mod merge;
+mod narrow;
 mod outbox;
 mod parts;
 mod query;
@@ -26,6 +29,8 @@ mod status;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod touched;
+mod work;
 
 pub use status::{FailureStatus, RunStatus, RunningStatus, Status, TableStatus, WaitStatus};
 

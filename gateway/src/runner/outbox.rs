@@ -43,6 +43,7 @@ fn row_of(table: &Table, record: &RunRecord) -> Result<RowMutation> {
     let values = [
         ("status", text(&record.status)),
         ("reason", text(&record.reason)),
+        ("path", text(&record.path)),
         ("windows", json(windows_json(&record.windows))),
         ("version", count(record.version.0)),
         ("ended_at", Some(Value::Timestamp(record.ended_at))),

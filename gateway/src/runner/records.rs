@@ -102,6 +102,31 @@ pub fn update(table: &Table, old: Vec<WindowRecord>, replaced: &[Item], new: &Wi
     Ok(changes)
 }
 
+/// The hidden rows to stage along with a run that made only some keys of a table without windows anew: its record takes
+/// the place of all `old` ones, which together describe what was there before.
+///
+/// # Errors
+/// `Internal` if a record does not encode.
+pub fn carry_on(
+    table: &Table,
+    old: &[WindowRecord],
+    (before, after): (&[Item], &[Item]),
+    (run, fingerprint): (RunId, &str),
+    timestamp: Micros,
+) -> Result<Vec<RowMutation>> {
+    let mut new = WindowRecord::of(run, RangeSet::all(), fingerprint, after);
+    for record in old {
+        new.rows += record.rows;
+        new.checksum = new.checksum.wrapping_add(record.checksum);
+    }
+    new.rows = new.rows.saturating_sub(before.len() as u64);
+    new.checksum = before.iter().fold(new.checksum, |sum, item| sum.wrapping_sub(item.checksum));
+    let delete = |record: &WindowRecord| RowMutation { key: record.key(), mutations: vec![Mutation::DeleteRow] };
+    let mut changes: Vec<_> = old.iter().map(delete).chain([new.put(table, timestamp)?]).collect();
+    changes.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(changes)
+}
+
 /// Whether an instant lies in a set.
 #[must_use]
 pub fn holds(set: &RangeSet, at: Micros) -> bool {

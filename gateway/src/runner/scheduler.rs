@@ -1,15 +1,16 @@
 //! The loop: look, decide, start what is due, at most [`AT_ONCE`] runs at a time and one of each table.
 
-use super::execute::{Executor, Outcome, PinnedInput, Work};
+use super::execute::{Executor, Outcome};
 use super::facts::{Compiled, Follower, Snapshot};
 use super::failures::{FailedRun, Failures};
 use super::status::{Running, Sources, Status};
+use super::work::{PinnedInput, Work};
 use common::catalog::{Catalog, RunRecord};
 use common::ids::{Seq, TableId};
 use common::rpc::master::{Command, InputProgress};
 use common::schema::Table;
 use common::time::Micros;
-use common::version::RangeSet;
+use common::version::{RangeSet, VersionMap};
 use derived::due::{Decision, Facts, PlannedRun, decide};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -177,13 +178,19 @@ impl Scheduler {
 
     /// A planned run with everything fixed; `None` if an input was not looked at yet.
     fn work(&self, snapshot: &Snapshot, decision: &Decision, planned: &PlannedRun) -> Option<Work> {
-        let Compiled { artifact, fingerprint, .. } = self.follower.compiled(&decision.table)?;
+        let compiled = self.follower.compiled(&decision.table)?;
+        let Compiled { artifact, fingerprint, .. } = compiled;
         let table = Arc::new(snapshot.catalog.table(&decision.table)?.clone());
         let ranges = planned.range.map(|_| self.shared.failures(|f| f.narrow(table.id, &alike(decision, planned))));
         let input = |table: &Table, id: TableId| {
             let key = (id, table.id);
-            let pending = snapshot.pending.get(&key).cloned().unwrap_or_default();
-            Some(PinnedInput { table: Arc::new(table.clone()), version: snapshot.pins.get(&key)?.clone(), pending })
+            Some(PinnedInput {
+                version: snapshot.pins.get(&key)?.clone(),
+                pending: snapshot.pending.get(&key).cloned().unwrap_or_default(),
+                since: computed_from(&snapshot.catalog, id, table.id),
+                columns: compiled.columns(&table.name).to_vec(),
+                table: Arc::new(table.clone()),
+            })
         };
         let inputs = artifact.inputs.iter().map(|i| input(snapshot.catalog.table(&i.name)?, table.id)).collect::<Option<_>>()?;
         Some(Work {
@@ -234,7 +241,11 @@ impl Scheduler {
         let now = self.executor.cluster.clock().monotonic();
         for decision in decisions.iter().filter(|d| d.runs.is_empty() && !self.running.contains_key(&d.table)) {
             let Some(definition) = snapshot.catalog.definition(&decision.table) else { continue };
-            let inputs = lagging(snapshot, definition.table);
+            let mut inputs = lagging(snapshot, definition.table);
+            if snapshot.artifacts.get(&decision.table).is_some_and(|a| a.is_by_key()) {
+                // Which keys are dirty is known only as long as their changes are ahead of the cursor.
+                inputs.retain(|i| i.newly_dirty.is_empty());
+            }
             let moved = *self.moved.entry(definition.table).or_insert(now);
             if inputs.is_empty() || now < moved + MOVE_CURSORS {
                 continue;
@@ -256,6 +267,14 @@ fn alike(decision: &Decision, planned: &PlannedRun) -> RangeSet {
         (a.whole, a.complete, a.reason, &a.mixed_with) == (b.whole, b.complete, b.reason, &b.mixed_with)
     };
     decision.runs.iter().filter(is_alike).filter_map(|r| r.range).take(MAX_RANGES).collect()
+}
+
+/// The version of an input that all of a table was computed from; `None`: parts of the table are due whatever changed since.
+fn computed_from(catalog: &Catalog, table: TableId, input: TableId) -> Option<VersionMap> {
+    let published = catalog.published(table).filter(|p| p.version != Seq::ZERO && p.forced.is_empty())?;
+    let clean = published.inputs.iter().all(|i| i.dirty.is_empty());
+    let followed = published.inputs.iter().find(|i| i.input == input && !i.cursor.is_empty())?;
+    clean.then(|| followed.cursor.clone())
 }
 
 fn version(catalog: &Catalog, table: TableId) -> Seq {

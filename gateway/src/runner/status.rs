@@ -99,6 +99,8 @@ pub struct RunStatus {
     pub status: String,
     /// Why it ran.
     pub reason: String,
+    /// For a table without windows: whether it computed only changed keys, and why not; else empty.
+    pub path: String,
     /// Its windows.
     #[schema(value_type = Vec<Vec<Option<String>>>)]
     pub windows: serde_json::Value,
@@ -269,6 +271,7 @@ fn run(record: &RunRecord) -> RunStatus {
         run: record.run.0,
         status: record.status.clone(),
         reason: record.reason.clone(),
+        path: record.path.clone(),
         windows: windows_json(&record.windows),
         ended_at: record.ended_at.to_rfc3339(),
         duration_ms: (record.ended_at.0 - record.started_at.0) / 1000,

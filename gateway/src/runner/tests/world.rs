@@ -25,6 +25,7 @@ pub(super) struct World {
     pub(super) cluster: Arc<Cluster>,
     pub(super) sql: Arc<Sql>,
     pub(super) events: Arc<Table>,
+    users: Arc<Table>,
     pub(super) runner: Option<Arc<Runner>>,
     _tabletserver: tabletserver::TabletServer,
     _master: master::Master,
@@ -60,8 +61,10 @@ impl World {
         let sql = Sql::new(cluster.clone()).unwrap();
         cluster.submit(Command::CreateTable { spec: events() }).await.unwrap();
         let events = cluster.table("raw.events").unwrap();
+        cluster.submit(Command::CreateTable { spec: users() }).await.unwrap();
+        let users = cluster.table("raw.users").unwrap();
         let runner = Some(Runner::start(cluster.clone(), sql.clone(), "test".into()));
-        Self { cluster, sql, events, runner, _tabletserver: tabletserver, _master: master, _dir: dir }
+        Self { cluster, sql, events, users, runner, _tabletserver: tabletserver, _master: master, _dir: dir }
     }
 
     pub(super) fn runner(&self) -> &Arc<Runner> {
@@ -83,6 +86,25 @@ impl World {
     pub(super) async fn delete(&self, events: &[Event]) {
         let rows = events.iter().map(|e| RowMutation { key: self.row(e).key, mutations: vec![Mutation::DeleteRow] }).collect();
         for result in self.cluster.write(&self.events, rows).await.unwrap() {
+            result.unwrap();
+        }
+    }
+
+    /// Puts users in their countries; `None` deletes them.
+    pub(super) async fn put_users(&self, users: &[(String, Option<String>)]) {
+        let column = self.users.column("country").unwrap();
+        let row = |(user, country): &(String, Option<String>)| {
+            let key = self.users.key_schema().encode(&[Some(Value::String(user.clone()))]).unwrap();
+            let mutation = match country {
+                None => Mutation::DeleteRow,
+                Some(country) => {
+                    let value = Value::String(country.clone()).to_cell();
+                    Mutation::Set { family: column.family, qualifier: column.stored(), timestamp: None, value }
+                }
+            };
+            RowMutation { key, mutations: vec![mutation] }
+        };
+        for result in self.cluster.write(&self.users, users.iter().map(row).collect()).await.unwrap() {
             result.unwrap();
         }
     }
@@ -136,5 +158,14 @@ fn events() -> TableSpec {
         time_column: Some("at".into()),
         undeclared: Some("none".into()),
         ..TableSpec::named("raw.events")
+    }
+}
+
+fn users() -> TableSpec {
+    TableSpec {
+        key: vec![KeyPartSpec { name: "user".into(), ty: ValueType::String, descending: false, nullable: false, hidden: false }],
+        columns: vec![ColumnSpec { name: "country".into(), ty: ValueType::String, family: DATA_FAMILY.into(), qualifier: None }],
+        undeclared: Some("none".into()),
+        ..TableSpec::named("raw.users")
     }
 }
