@@ -112,8 +112,15 @@ async fn open(host: &Host, wanted: &Wanted) {
     }
 }
 
+/// How long a tablet that is to be given away may be compacted before, if that waits for it.
+const RELIEF: Duration = Duration::from_secs(10);
+
 /// Twice, so that the second time finds little.
 async fn flush_and_close(host: &Host, tablet: Tablet) {
+    // One that goes from hand to hand would else be flushed each time and compacted never.
+    if let Err(e) = tablet.relieve(RELIEF).await {
+        tracing::debug!(tablet = tablet.id().0, error = %e, "tablet is not compacted before it goes");
+    }
     for _ in 0..2 {
         match tablet.flush().await {
             Err(e) if !matches!(e.kind, ErrorKind::Fenced | ErrorKind::NotMine | ErrorKind::NotFound) => {

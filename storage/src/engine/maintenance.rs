@@ -29,6 +29,8 @@ pub(super) async fn run(shared: Arc<Shared>, tablets: Arc<Tablets>, dead_logs: A
         {
             tracing::warn!(error = %e, "the log is not trimmed; it is tried again");
         }
+        // Flushed for other reasons than a full memtable, or taken over like that.
+        open_tablets(&tablets).iter().filter(|t| t.is_behind()).for_each(|t| t.compact_in_background());
         // Data ages, and slices with it, also where nothing is written.
         let now = shared.config.clock.monotonic();
         if now.saturating_sub(looked) >= COMPACT_EVERY {

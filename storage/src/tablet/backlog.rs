@@ -49,11 +49,13 @@ impl Inner {
         match admission(level0, config.compaction.level0_slow, config.compaction.level0_stop) {
             Admission::Free => Ok(()),
             Admission::After(delay) => {
+                self.shared.wake.notify_one();
                 self.shared.metrics.writes_delayed.add(1);
                 tokio::time::sleep(delay).await;
                 Ok(())
             }
             Admission::Refused => {
+                self.shared.wake.notify_one();
                 self.shared.metrics.writes_refused.add(1);
                 let text = format!(
                     "tablet {}: {level0} SSTables wait for compaction, at most {} may: it is slower than the writes",
@@ -62,6 +64,11 @@ impl Inner {
                 Err(Error::exhausted(text, RETRY_AFTER))
             }
         }
+    }
+
+    /// Whether so many SSTables wait for compaction that writers are slowed, or soon will be.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.level0_files() * 2 >= self.shared.config.compaction.level0_slow
     }
 
     /// Notes how many SSTables of level 0 the slice with the most of them has.

@@ -8,7 +8,8 @@ use common::ids::Seq;
 use common::{Error, Result};
 
 impl Inner {
-    /// Refuses writes, waits for those in flight, flushes, then refuses everything.
+    /// Refuses writes, waits for those in flight, flushes, then refuses everything. Compactions are given up: the next owner
+    /// begins them anew, writers need not wait for them.
     pub(crate) async fn close(&self) -> Result<()> {
         if !self.begin_closing() {
             return Ok(());
@@ -48,6 +49,7 @@ impl Inner {
         match *status {
             Status::Open | Status::Closing => {
                 *status = Status::Closing;
+                self.leaving.notify_waiters();
                 true
             }
             Status::Ended(_) => false,
@@ -57,6 +59,17 @@ impl Inner {
     /// Whether it takes no more writes but still serves.
     pub(super) fn is_closing(&self) -> bool {
         matches!(*read(&self.status), Status::Closing)
+    }
+
+    /// Waits until the tablet closes.
+    pub(super) async fn until_leaving(&self) {
+        let leaving = self.leaving.notified();
+        tokio::pin!(leaving);
+        // Before the look: who begins to close after it is heard.
+        leaving.as_mut().enable();
+        if matches!(*read(&self.status), Status::Open) {
+            leaving.await;
+        }
     }
 
     /// Waits until what was numbered has taken effect or failed.

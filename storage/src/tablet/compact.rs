@@ -19,6 +19,7 @@ use common::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Slice keys that a compaction works on; free again when it goes.
 struct Reserved<'a> {
@@ -49,10 +50,22 @@ impl Inner {
             this.compactors.fetch_sub(1, Ordering::AcqRel);
             if let Err(e) = done
                 && !this.has_ended()
+                && !this.is_closing()
             {
                 tracing::warn!(tablet = %this.id, error = %e, "a compaction failed; it is tried again");
             }
         });
+    }
+
+    /// Compacts as the strategy chooses, at most for so long, if so many SSTables wait that writers are slowed or soon will be.
+    ///
+    /// # Errors
+    /// As a compaction.
+    pub(super) async fn relieve(&self, at_most: Duration) -> Result<()> {
+        match self.is_behind() {
+            true => tokio::time::timeout(at_most, self.compact_as_chosen()).await.unwrap_or(Ok(())),
+            false => Ok(()),
+        }
     }
 
     /// Compacts as the strategy chooses until it chooses nothing.
@@ -220,7 +233,10 @@ impl Inner {
         let warm = Reader::warm_as(&self.shared.reader, &inputs);
         let (target, shared) = (self.target(merging.file_bytes, Some(warm)), self.shared.clone());
         let merged = async move { merge(&sources, Some(&rule), target, Some(&shared.pace)).await };
-        let outputs = self.shared.pool.run(merged).await?;
+        let outputs = tokio::select! {
+            outputs = self.shared.pool.run(merged) => outputs?,
+            () = self.until_leaving() => return Err(Error::unavailable(format!("tablet {} closes", self.id))),
+        };
         let made = self.open_outputs(&outputs, merging.level);
         let new: Vec<_> = made.iter().map(|sst| sst.entry.clone()).collect();
         let (written, read) = (new.iter().map(|f| f.size).sum(), inputs.iter().map(|s| s.0.entry.size).sum());

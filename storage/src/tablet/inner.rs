@@ -165,6 +165,8 @@ pub(crate) struct Inner {
     pub(super) epoch: Epoch,
     pub(super) shared: Arc<Shared>,
     pub(super) status: RwLock<Status>,
+    /// Told when the tablet begins to close.
+    pub(super) leaving: tokio::sync::Notify,
     /// Whether the status is an end. Set after it and before the memtables go.
     pub(super) ended: AtomicBool,
     /// Gives seqs and timestamps; held while a batch is encoded and handed to the log, so that log order is seq order.

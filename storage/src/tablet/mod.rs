@@ -45,6 +45,7 @@ use common::row::{Committed, ReadSpec, Row, RowChange, RowMutation};
 use common::schema::Table;
 use futures::stream::BoxStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Rows in batches of at most 1,024 rows and about 1 MiB, in key order.
 pub type RowBatches = BoxStream<'static, Result<Vec<Row>>>;
@@ -295,6 +296,15 @@ impl Tablet {
     /// `Fenced` if another owner has taken over, `Unavailable` if the store does not answer.
     pub async fn flush(&self) -> Result<()> {
         self.inner.flush().await
+    }
+
+    /// Compacts, at most for so long, if so many SSTables wait for it that writers are slowed or soon will be: before a tablet is
+    /// given to somebody else, who would have to.
+    ///
+    /// # Errors
+    /// As for [`Self::flush`].
+    pub async fn relieve(&self, at_most: Duration) -> Result<()> {
+        self.inner.relieve(at_most).await
     }
 
     /// Merges all SSTables into one, dropping what no reader needs.

@@ -201,6 +201,7 @@ async fn settle_in(shared: &Arc<Shared>, open: &TabletOpen, mut manifest: Manife
         epoch: open.epoch,
         shared: shared.clone(),
         status: RwLock::new(Status::Open),
+        leaving: tokio::sync::Notify::new(),
         ended: AtomicBool::new(false),
         numbering: Mutex::new(Numbering { next: visible.next(), highest, requests, broken: None }),
         queue: Mutex::new(Queue::new(staged, staged_bytes)),

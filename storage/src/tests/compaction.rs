@@ -187,3 +187,69 @@ async fn space_amplification_counts_what_a_full_compaction_would_drop() {
     t.compact().await.unwrap();
     assert_eq!((t.stats().stored_bytes, t.stats().space_amplification()), (0, 1.0));
 }
+
+/// Waits for what happens in the background.
+async fn until(what: &str, is: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+#[tokio::test]
+async fn sstables_that_another_owner_has_left_are_compacted_without_a_flush() {
+    let mut world = World::new();
+    let (engine, t) = world.start().await;
+    for i in 0..30 {
+        write(&t, set(&format!("k{i:02}"), "1")).await;
+        t.flush().await.unwrap();
+    }
+    engine.close_tablet(t.id()).await.unwrap();
+    world.tune = |config| config.background = true;
+    let (_engine, t) = world.start().await;
+    until("no compaction", || t.stats().sstables < 20).await;
+    assert_eq!(values(&t, Seq::MAX).await.len(), 30);
+}
+
+#[tokio::test]
+async fn a_tablet_that_is_behind_is_compacted_before_it_is_given_away() {
+    let mut world = World::new();
+    let (_, t) = world.start().await;
+    for i in 0..9 {
+        write(&t, set(&format!("k{i:02}"), "1")).await;
+        t.flush().await.unwrap();
+    }
+    t.relieve(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(t.stats().sstables, 9, "nobody waits for these");
+    for i in 9..20 {
+        write(&t, set(&format!("k{i:02}"), "1")).await;
+        t.flush().await.unwrap();
+    }
+    t.relieve(Duration::from_secs(60)).await.unwrap();
+    assert!(t.stats().sstables < 10, "{:?}", t.stats());
+}
+
+#[tokio::test]
+async fn closing_does_not_wait_for_a_compaction() {
+    let mut world = World::new();
+    world.tune = |config| (config.compaction.bytes_per_second, config.compaction.burst_bytes) = (1, 1);
+    let (engine, t) = world.start().await;
+    for _ in 0..2 {
+        t.write((0..600).map(|i| set(&format!("k{i:03}"), "1")).collect(), None).await.unwrap();
+        t.flush().await.unwrap();
+    }
+    let compacting = t.compact();
+    tokio::pin!(compacting);
+    for _ in 0..20 {
+        assert!(futures::poll!(compacting.as_mut()).is_pending(), "at a byte a second it takes hours");
+        tokio::task::yield_now().await;
+    }
+    let closing = tokio::time::timeout(Duration::from_secs(60), engine.close_tablet(t.id()));
+    let (compacted, closed) = tokio::join!(compacting, closing);
+    closed.unwrap().unwrap();
+    assert_eq!(compacted.unwrap_err().kind, ErrorKind::Unavailable);
+    let (_, t) = world.start().await;
+    assert_eq!(values(&t, Seq::MAX).await.len(), 600);
+}
