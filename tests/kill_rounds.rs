@@ -167,7 +167,7 @@ impl Pressed<'_> {
         while !self.stop.load(Ordering::SeqCst) {
             v += 1;
             let begun = Instant::now();
-            assert!(marks::set(&http, TABLE, k, v), "write {v} of row {k} is refused");
+            marks::try_set(&http, TABLE, k, v).unwrap_or_else(|why| panic!("write {v} of row {k}: {why}"));
             let mut longest = self.longest.lock().unwrap();
             *longest = begun.elapsed().max(*longest);
         }

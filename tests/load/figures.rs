@@ -16,6 +16,10 @@ pub fn print(phase: &str, outcomes: &[Outcome], lasting: Duration) {
     let seconds = by_second(outcomes, lasting);
     let least = seconds.iter().map(|s| s.0).min().unwrap_or(0);
     println!("{phase}: {least} events stored in the second with the fewest");
+    if least * 2 < per_second as u64 {
+        let each: Vec<_> = seconds.iter().map(|(stored, _)| (stored / 1000).to_string()).collect();
+        println!("{phase}: thousands of events stored in each second: {}", each.join(" "));
+    }
 }
 
 /// Since the load began, after which second the 99th percentile of every later second is below `bar`; `None`: never.

@@ -67,6 +67,11 @@ fn cpu_of(usage: &Usage, before: &[(String, Duration)], seconds: f64) {
     }
 }
 
+/// Requests to the store by all tablet servers.
+fn requests(http: &Http) -> u64 {
+    http.get("/v1/admin/servers")["servers"].as_array().unwrap().iter().filter_map(|s| s["requests"].as_u64()).sum()
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_under_load() {
     let steady = Duration::from_secs(number("STELE_LOAD_SECONDS", 3));
@@ -94,5 +99,8 @@ fn nothing_acknowledged_is_lost_under_load() {
     let failed: Vec<_> = all.iter().filter(|o| matches!(o.end, End::Failed(_))).take(3).collect();
     assert!(failed.is_empty(), "neither stored nor refused: {failed:?}");
     let stored = check(&http, &all);
-    println!("{stored} events stored in all; store: {}", Puts::of(&cluster).per_mb(stored));
+    println!("{stored} events stored in all; requests of all kinds a MB of values: {:.2}", puts::per_mb(requests(&http), stored));
+    if s3.is_none() {
+        println!("in the folder: {}", Puts::of(&cluster).per_mb(stored));
+    }
 }

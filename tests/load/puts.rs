@@ -25,11 +25,15 @@ impl Puts {
 
     /// Of so many events.
     pub fn per_mb(&self, events: u64) -> String {
-        let megabytes = events as f64 * EVENT_BYTES / 1e6;
-        let each = |puts: u64| puts as f64 / megabytes;
+        let each = |puts: u64| per_mb(puts, events);
         let (log, sstables, manifests) = (each(self.log), each(self.sstables), each(self.manifests));
         format!("puts a MB of values: {log:.2} of logs, {sstables:.2} of SSTables, {manifests:.2} of manifests")
     }
+}
+
+/// A number of requests by the megabytes of so many events.
+pub fn per_mb(requests: u64, events: u64) -> f64 {
+    requests as f64 / (events as f64 * EVENT_BYTES / 1e6)
 }
 
 fn count(folder: &Path, puts: &mut Puts) {

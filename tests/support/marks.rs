@@ -25,8 +25,17 @@ pub fn create_table(http: &Http, table: &str, tablets: u64) {
 
 /// Sets a row; whether that was acknowledged.
 pub fn set(http: &Http, table: &str, k: u64, v: u64) -> bool {
+    try_set(http, table, k, v).is_ok()
+}
+
+/// Sets a row; else why it was not acknowledged.
+pub fn try_set(http: &Http, table: &str, k: u64, v: u64) -> Result<(), String> {
     let rows = json!({ "rows": [{ "set": { "k": k, "v": v } }] });
-    http.post(&format!("/v1/tables/{table}/rows"), &rows).is_ok_and(|(status, _)| status == 200)
+    match http.post(&format!("/v1/tables/{table}/rows"), &rows) {
+        Ok((200, _)) => Ok(()),
+        Ok((status, answer)) => Err(format!("{status}: {answer}")),
+        Err(e) => Err(format!("no answer: {e}")),
+    }
 }
 
 /// A row's value, 0 for none; `None` without an answer.
