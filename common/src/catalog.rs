@@ -2,6 +2,7 @@
 //! The master's state machine makes it; nobody else changes it.
 
 use crate::changes::{Keyed, Part};
+use crate::environment::{name_in, split};
 use crate::ids::{Epoch, RunId, Seq, ServerId, TableId, TabletId};
 use crate::key::KeyRange;
 use crate::schema::{ColumnSpec, DATA_FAMILY, KeyPartSpec, Table, TableSpec};
@@ -26,6 +27,12 @@ pub struct Catalog {
     pub servers: Vec<Server>,
     /// Applied definitions.
     pub definitions: Vec<Definition>,
+    /// Definitions that others have taken the place of, with tables that rest until the time to undo is over.
+    #[serde(default)]
+    pub retired: Vec<Definition>,
+    /// Grows with every change of definitions: what a plan of changes is based on.
+    #[serde(default)]
+    pub definitions_version: u64,
     /// Where each derived table stands.
     pub published: Vec<Published>,
     /// Watermarks set by loaders.
@@ -75,6 +82,13 @@ impl Catalog {
     pub fn definition(&self, name: &str) -> Option<&Definition> {
         self.definitions.iter().find(|d| d.name == name)
     }
+
+    /// The table that a definition of an environment means by a name: the environment's own, else that of production.
+    #[must_use]
+    pub fn resolve(&self, environment: &str, name: &str) -> Option<&Table> {
+        let own = (!environment.is_empty()).then(|| self.table(&name_in(environment, name))).flatten();
+        own.or_else(|| self.table(name))
+    }
 }
 
 /// What brings a catalog from one version to another.
@@ -96,6 +110,12 @@ pub struct CatalogChanges {
     /// See [`Catalog::definitions`].
     #[serde(default, skip_serializing_if = "Part::is_empty")]
     pub definitions: Part<Definition>,
+    /// See [`Catalog::retired`].
+    #[serde(default, skip_serializing_if = "Part::is_empty")]
+    pub retired: Part<Definition>,
+    /// See [`Catalog::definitions_version`].
+    #[serde(default)]
+    pub definitions_version: u64,
     /// See [`Catalog::published`].
     #[serde(default, skip_serializing_if = "Part::is_empty")]
     pub published: Part<Published>,
@@ -131,6 +151,8 @@ impl Catalog {
             tablets,
             servers: sorted(after(&old.servers, changes.servers)),
             definitions: sorted(after(&old.definitions, changes.definitions)),
+            retired: sorted(after(&old.retired, changes.retired)),
+            definitions_version: changes.definitions_version,
             published: sorted(after(&old.published, changes.published)),
             watermarks: changes.watermarks.unwrap_or_else(|| old.watermarks.clone()),
             ingesting: changes.ingesting.unwrap_or_else(|| old.ingesting.clone()),
@@ -195,18 +217,26 @@ pub struct Server {
 /// An applied definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
-    /// `dataset.name` of its table.
+    /// Name of its table, the environment's mark included (see [`crate::environment`]).
     pub name: String,
     /// Its table.
     pub table: TableId,
-    /// As the compiler wrote it.
+    /// As the compiler wrote it, under the name that it has in production.
     pub document: String,
     /// Of its resolved plan.
     pub fingerprint: String,
     /// Whether it rests.
     pub paused: bool,
-    /// When it was applied.
+    /// When it was applied; when it was retired.
     pub applied_at: Micros,
+}
+
+impl Definition {
+    /// Its environment; `""` is production.
+    #[must_use]
+    pub fn environment(&self) -> &str {
+        split(&self.name).0
+    }
 }
 
 /// Where a derived table stands.
@@ -216,6 +246,9 @@ pub struct Published {
     pub table: TableId,
     /// Its newest version; 0: nothing published.
     pub version: Seq,
+    /// When that was published.
+    #[serde(default)]
+    pub published_at: Micros,
     /// Output times that have been computed at least once.
     pub windows: RangeSet,
     /// Output times computed from complete inputs.

@@ -9,6 +9,7 @@ pub mod changes;
 pub mod conditional;
 pub mod config;
 pub mod envelope;
+pub mod environment;
 pub mod error;
 pub mod ids;
 pub mod key;

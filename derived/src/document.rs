@@ -204,6 +204,23 @@ impl Artifact {
         self.inputs.iter().find(|i| i.name == name)
     }
 
+    /// The definition in an environment: under its name there, reading the tables that it finds there for its inputs.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if its SQL does not parse any more.
+    pub fn placed(mut self, name: &str, found: impl Fn(&str) -> String) -> Result<Self> {
+        let other = |input: &str| Some(found(input)).filter(|found| found != input && self.inputs.iter().any(|i| i.name == input));
+        if self.inputs.iter().any(|i| other(&i.name).is_some()) {
+            let sql = crate::sql::rename_tables(&self.sql, other)?;
+            self.sql = sql;
+        }
+        for input in &mut self.inputs {
+            input.name = found(&input.name);
+        }
+        name.clone_into(&mut self.name);
+        Ok(self)
+    }
+
     /// The queries that compute the windows of `[start, end)` (`None`: the whole table), in order.
     ///
     /// A table that means its SQL over the whole has one query, which keeps rows of these windows and

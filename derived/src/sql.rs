@@ -1,7 +1,10 @@
 //! The text of queries: window ends put in for their placeholders, and results kept to some windows.
 
 use common::time::Micros;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use common::{Error, Result};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, visit_expressions_mut, visit_relations_mut};
+use datafusion::sql::sqlparser::dialect::{GenericDialect, PostgreSqlDialect};
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 /// What `{{ window.start }}` renders to.
@@ -71,6 +74,40 @@ pub(crate) fn within(sql: &str, column: &str, date: bool, start: Micros, end: Mi
     format!("SELECT * FROM (\n{sql}\n) AS \"_piece\" WHERE {column} IS NULL OR ({})", inside.join(" AND "))
 }
 
+/// `sql` with other tables for some of those that it reads: `renamed` gives the new `dataset.name` of an old one.
+///
+/// # Errors
+/// `InvalidArgument` if the SQL does not parse.
+pub(crate) fn rename_tables(sql: &str, renamed: impl Fn(&str) -> Option<String>) -> Result<String> {
+    let wrong = |e| Error::invalid(format!("SQL does not parse: {e}"));
+    let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(wrong)?;
+    let other = |parts: &[&Ident]| match parts {
+        [dataset, name] => renamed(&format!("{}.{}", dataset.value, name.value)),
+        _ => None,
+    };
+    let halves = |full: &str| full.split_once('.').map(|(dataset, name)| [Ident::new(dataset), Ident::new(name)]);
+    let _ = visit_relations_mut(&mut statements, |relation: &mut ObjectName| {
+        let parts: Vec<_> = relation.0.iter().filter_map(ObjectNamePart::as_ident).collect();
+        if let Some(new) = other(&parts).as_deref().and_then(halves) {
+            relation.0 = new.into_iter().map(ObjectNamePart::Identifier).collect();
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    // A column may be named with its table's whole name; a dataset is never an alias.
+    let _ = visit_expressions_mut(&mut statements, |expr: &mut Expr| {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let [dataset, name, rest @ ..] = parts.as_slice()
+            && !rest.is_empty()
+            && let Some(new) = other(&[dataset, name]).as_deref().and_then(halves)
+        {
+            *parts = new.into_iter().chain(rest.iter().cloned()).collect();
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    let all: Vec<_> = statements.iter().map(ToString::to_string).collect();
+    Ok(all.join(";\n"))
+}
+
 fn timestamp(t: Micros) -> String {
     let text = t.to_rfc3339();
     format!("arrow_cast('{}', 'Timestamp(Microsecond, None)')", text.trim_end_matches('Z'))
@@ -92,6 +129,18 @@ mod tests {
         assert!(bound.starts_with("select '$window_start', é -- $window_end\nfrom t where at >= arrow_cast('1970-01-01T00:00:00'"));
         assert!(bound.ends_with("at<arrow_cast('1970-01-02T00:00:00', 'Timestamp(Microsecond, None)')"));
         assert_eq!(bind("select $other", Micros(0), Micros(1)), "select $other");
+    }
+
+    #[test]
+    fn tables_are_renamed_wherever_they_are_named() {
+        let renamed = |name: &str| (name == "core.users").then(|| "core__dev.users".to_owned());
+        let of = |sql: &str| rename_tables(sql, renamed).unwrap();
+        assert_eq!(of("select core.users.id from core.users"), "SELECT core__dev.users.id FROM core__dev.users");
+        let sql = of("with u as (select * from core.users as core) select core.users, '$window_start core.users' from u core \
+                      where at >= $window_start and exists (select 1 from raw.users join core.users on true)");
+        assert_eq!(sql.matches("core__dev.users").count(), 2, "{sql}");
+        assert!(sql.contains("SELECT core.users, '$window_start core.users' FROM u core") && sql.contains("raw.users"), "{sql}");
+        assert!(sql.contains("at >= $window_start"), "{sql}");
     }
 
     #[test]

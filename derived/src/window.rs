@@ -152,6 +152,18 @@ impl Windows {
         })
     }
 
+    /// How many windows meet `[start, end)`.
+    #[must_use]
+    pub fn count(&self, start: Micros, end: Micros) -> u64 {
+        match self.even() {
+            Some((length, _)) if start < end => {
+                let (first, last) = (self.floor(start), self.ceil(clamp(end)));
+                u64::try_from((last.0 - first.0) / length).unwrap_or_default()
+            }
+            _ => self.iter(start, end).count() as u64,
+        }
+    }
+
     /// All windows that meet `set`; unbounded ends stay unbounded.
     #[must_use]
     pub fn align_out(&self, set: &RangeSet) -> RangeSet {

@@ -134,6 +134,8 @@ pub enum Change {
     },
     /// All objects of a tablet that is no more are deleted.
     TabletEnded(TabletId),
+    /// Drops retired definitions and their tables, once it is too late to undo what has retired them.
+    ForgetRetired,
     /// Ends claims that nobody has kept; their runs are aborted.
     ExpireClaims(Vec<ClaimId>),
     /// What the tablets of a derived table show, after the masters' state was restored from a copy.

@@ -1,6 +1,6 @@
 //! What needs no cluster.
 
-use super::files::{report, send};
+use super::files::{Sent, report, send};
 use crate::client::{Client, Unreachable, UrlArgs};
 use crate::project::{Definitions, Project};
 use anyhow::{Result, bail};
@@ -26,7 +26,7 @@ pub async fn run(command: CheckCommand) -> Result<ExitCode> {
     match command {
         CheckCommand::Validate { dir, url } => {
             let definitions = Project::folder(&dir)?.definitions()?;
-            match send(&Client::new(&url.url)?, "validate", &definitions).await {
+            match send(&Client::new(&url.url)?, "validate", &Sent { files: definitions.clone(), ..Sent::default() }).await {
                 Ok(found) => report(&found, "valid, apply: "),
                 Err(e) if e.is::<Unreachable>() => validate_alone(definitions, &url.url).await?,
                 Err(e) => return Err(e),

@@ -4,8 +4,7 @@ use crate::client::Client;
 use crate::project::Definitions;
 use anyhow::Result;
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
 struct Findings {
@@ -16,21 +15,36 @@ struct Findings {
 #[derive(Debug, Deserialize)]
 pub struct Finding {
     name: String,
-    /// `created`, `changed`, `updated` or `unchanged`.
+    /// `created`, `changed`, `rebuilt`, `updated`, `removed` or `unchanged`.
     status: String,
     #[serde(default)]
     warnings: Vec<String>,
 }
 
+/// Definitions with where they belong.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Sent {
+    /// By path.
+    pub files: Definitions,
+    /// Empty: production.
+    pub environment: String,
+    /// Retire what is not among them.
+    pub prune: bool,
+    /// Refused once definitions are others than a plan was based on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
+}
+
 /// Sends definitions to be validated or applied.
-pub async fn send(client: &Client, verb: &str, files: &Definitions) -> Result<Vec<Finding>> {
-    let answer: Findings = client.put_json(Method::POST, &["derived", verb], &json!({ "files": files })).await?;
+pub async fn send(client: &Client, verb: &str, sent: &Sent) -> Result<Vec<Finding>> {
+    let answer: Findings = client.put_json(Method::POST, &["derived", verb], sent).await?;
     Ok(answer.tables)
 }
 
 /// Applies definitions; gives the names of their tables.
 pub async fn apply(client: &Client, files: &Definitions) -> Result<Vec<String>> {
-    Ok(send(client, "apply", files).await?.into_iter().map(|t| t.name).collect())
+    let sent = Sent { files: files.clone(), ..Sent::default() };
+    Ok(send(client, "apply", &sent).await?.into_iter().map(|t| t.name).collect())
 }
 
 /// Prints what was found.

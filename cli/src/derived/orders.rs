@@ -24,6 +24,19 @@ pub enum OrderCommand {
         #[command(flatten)]
         url: UrlArgs,
     },
+    /// Compare all rows of tables with what their runs have published; exit code 2 if something is wrong.
+    Verify {
+        /// dataset.name; none: all.
+        tables: Vec<String>,
+        /// Have computed anew what is wrong.
+        #[arg(long)]
+        repair: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        url: UrlArgs,
+    },
     /// Let a table rest: its last good version serves.
     Pause {
         /// dataset.name
@@ -46,6 +59,9 @@ pub async fn run(command: OrderCommand) -> Result<ExitCode> {
         OrderCommand::Run { table, from, to, url } => {
             let range = json!({ "from": from.map(Micros::to_rfc3339), "to": to.map(Micros::to_rfc3339) });
             order(&url, &table, "run", &range, "is due again").await?;
+        }
+        OrderCommand::Verify { tables, repair, json, url } => {
+            return super::verify::run(&Client::new(&url.url)?, tables, repair, json).await;
         }
         OrderCommand::Pause { table, url } => order(&url, &table, "pause", &json!({}), "rests").await?,
         OrderCommand::Resume { table, url } => order(&url, &table, "resume", &json!({}), "runs again").await?,

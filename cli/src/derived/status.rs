@@ -150,6 +150,11 @@ async fn wait_logged(client: &Client, status: &Status) -> Result<()> {
     Ok(())
 }
 
+/// The names of all derived tables.
+pub async fn names(client: &Client) -> Result<Vec<String>> {
+    Ok(status(client, &[], None).await?.tables.into_iter().map(|t| t.table).collect())
+}
+
 /// Where these tables (none: all) stand; with `wait`, answered when nothing goes on any more, or after that time.
 async fn status(client: &Client, tables: &[String], wait: Option<Duration>) -> Result<Status> {
     let mut request = client.request(Method::GET, &["derived"]);

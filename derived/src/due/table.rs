@@ -29,6 +29,7 @@ fn blank(table: TableId) -> Published {
     Published {
         table,
         version: common::ids::Seq::ZERO,
+        published_at: Micros(0),
         windows: none(),
         complete: none(),
         forced: none(),

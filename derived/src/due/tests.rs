@@ -88,6 +88,7 @@ impl World {
         self.catalog.published.push(Published {
             table,
             version: Seq(1),
+            published_at: Micros(0),
             windows,
             complete,
             forced,

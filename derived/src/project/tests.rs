@@ -432,7 +432,7 @@ fn explain_tells_what_is_read_and_why() {
 
 #[test]
 fn a_plan_says_what_applying_would_change() {
-    use crate::plan::{Change, plan};
+    use crate::plan::{Change, Wanted, plan};
     use common::catalog::{Catalog, Definition};
     use common::ids::TableId;
     let file =
@@ -448,11 +448,12 @@ fn a_plan_says_what_applying_would_change() {
         applied_at: Micros(0),
     };
     let catalog = Catalog { definitions: before.artifacts().map(applied).collect(), ..Catalog::default() };
-    let plan = plan(&project, &catalog).unwrap();
-    let changes: BTreeMap<_, _> = plan.entries.iter().map(|e| (e.name.as_str(), e.change.clone())).collect();
+    let plan = plan(&project, &catalog, Wanted { prune: true, ..Wanted::default() }).unwrap();
+    let changes: BTreeMap<_, _> = plan.entries.iter().map(|e| (e.name.as_str(), e.change)).collect();
     let want = [("a.old", Change::Removed), ("a.x", Change::Unchanged), ("a.y", Change::Changed), ("a.z", Change::Added)];
     assert_eq!(changes, BTreeMap::from(want));
-    assert_eq!(plan.put.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["a.y", "a.z"]);
+    assert_eq!(plan.put.iter().map(|p| (p.environment.as_str(), p.artifact.name.as_str())).collect::<Vec<_>>(), [("", "a.y"), ("", "a.z")]);
+    assert_eq!(plan.remove, ["a.old"]);
     assert_eq!(plan.create.iter().map(|s: &TableSpec| s.name.as_str()).collect::<Vec<_>>(), ["raw.events", "raw.users"]);
     assert!(plan.check().is_ok() && !plan.is_empty());
 }

@@ -3,7 +3,7 @@ use super::extract::{JSON, Json, Params};
 use super::problem::{Problem, Refused, no_content};
 use super::query::RowQuery;
 use crate::rows::json::{JsonRows, Shape};
-use crate::runner::api::{self, DefinitionView, Finding};
+use crate::runner::api::{self, DefinitionView, Finding, Order, PlanView, Verified};
 use crate::runner::{Status, TableStatus};
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
@@ -32,6 +32,21 @@ pub struct Files {
     /// Text by path: `derived/*.yaml` with the SQL files that they name, `macros/`, `stele.yaml`.
     #[schema(value_type = Object)]
     files: BTreeMap<String, String>,
+    /// Where; left out: production.
+    #[serde(default)]
+    environment: String,
+    /// Whether definitions that the files do not have are retired.
+    #[serde(default)]
+    prune: bool,
+    /// The plan's `base`: refused if definitions have changed since.
+    #[serde(default)]
+    base: Option<u64>,
+}
+
+impl From<Files> for Order {
+    fn from(f: Files) -> Self {
+        Self { files: f.files, environment: f.environment, prune: f.prune, base: f.base }
+    }
 }
 
 /// What was found in definitions.
@@ -115,11 +130,20 @@ pub async fn validate(State(app): State<Arc<App>>, Json(body): Json<Files>) -> R
     Ok(axum::Json(Findings { tables }))
 }
 
+/// Say what applying definitions would change; nothing is changed.
+#[utoipa::path(post, path = "/v1/derived/plan", tag = "derived", request_body = Files,
+    responses((status = 200, body = PlanView), (status = 400, body = Problem)))]
+pub async fn plan(State(app): State<Arc<App>>, Json(body): Json<Files>) -> Result<axum::Json<PlanView>, Refused> {
+    Ok(axum::Json(api::show_plan(&app.cluster, &app.sql, &body.into()).await?))
+}
+
 /// Apply definitions, all or none.
+///
+/// Where a table gets another form it is built beside the one that serves, and takes its place when it has caught up.
 #[utoipa::path(post, path = "/v1/derived/apply", tag = "derived", request_body = Files,
     responses((status = 200, body = Findings), (status = 400, body = Problem, description = "everything that is wrong, by file and line")))]
 pub async fn apply(State(app): State<Arc<App>>, Json(body): Json<Files>) -> Result<axum::Json<Findings>, Refused> {
-    let tables = api::apply(&app.cluster, &app.sql, &body.files).await?;
+    let tables = api::apply(&app.cluster, &app.sql, &body.into()).await?;
     Ok(axum::Json(Findings { tables }))
 }
 
@@ -136,6 +160,22 @@ pub async fn run(State(app): State<Arc<App>>, Path(name): Path<String>, body: By
     let some = (range.from.is_some() || range.to.is_some()).then_some(ends);
     api::run_now(&app.cluster, app.runner.as_ref(), &name, some).await?;
     Ok(no_content())
+}
+
+/// Read all of a table and compare it with what its runs have published.
+///
+/// With `repair=true`, altered windows are computed anew, and a table that cannot be read any more is built anew beside it.
+#[utoipa::path(post, path = "/v1/derived/{table}/verify", tag = "derived",
+    params(("table", Path, description = "`dataset.name`"), ("repair" = Option<bool>, Query, description = "have computed anew what is wrong")),
+    responses((status = 200, body = Verified), (status = 404, body = Problem)))]
+pub async fn verify(State(app): State<Arc<App>>, Path(name): Path<String>, params: Params) -> Result<axum::Json<Verified>, Refused> {
+    params.only(&["repair"])?;
+    let repair = match params.get("repair") {
+        None | Some("false") => false,
+        Some("" | "true") => true,
+        Some(other) => return Err(Error::invalid(format!("repair: '{other}' is neither true nor false")).into()),
+    };
+    Ok(axum::Json(api::verify(&app.cluster, &name, repair).await?))
 }
 
 /// Let a table rest: its last good version serves.

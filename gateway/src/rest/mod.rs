@@ -5,11 +5,13 @@
 
 mod admin;
 mod admission;
+mod batch;
 mod conditional;
 mod deadline;
 mod delete;
 mod derived;
 mod encode;
+mod environments;
 mod extract;
 mod health;
 mod ingest;
@@ -74,8 +76,9 @@ impl App {
     paths(
         tables::create, tables::list, tables::get, tables::delete, tables::set_watermark,
         rows::one, rows::range, mutate::mutate, delete::range, conditional::check, conditional::modify, ingest::ingest, ingest::open, ingest::close,
-        sql::run,
-        derived::list, derived::get, derived::runs, derived::validate, derived::apply, derived::run, derived::pause, derived::resume,
+        batch::get, sql::run,
+        derived::list, derived::get, derived::runs, derived::validate, derived::plan, derived::apply, derived::run, derived::verify, derived::pause, derived::resume,
+        environments::list, environments::promote, environments::discard,
         admin::masters, admin::remove_master, admin::servers, admin::drain, admin::undrain, admin::tablets, admin::procedures, admin::begin, admin::cancel,
         snapshots::list, snapshots::take, snapshots::discard, snapshots::schedule, snapshots::unschedule, snapshots::protect,
         snapshots::unprotect,
@@ -104,13 +107,19 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/tables/{table}/rows", get(rows::range).post(mutate::mutate).delete(delete::range))
         .route("/v1/tables/{table}/ingest", post(ingest::ingest).layer(DefaultBodyLimit::disable()))
         .route("/v1/tables/{table}/ingests/{ingest}", put(ingest::open).delete(ingest::close))
+        .route("/v1/rows:batchGet", post(batch::get))
         .route("/v1/sql", post(sql::run))
         .route("/v1/derived", get(derived::list))
         .route("/v1/derived/validate", post(derived::validate))
+        .route("/v1/derived/plan", post(derived::plan))
         .route("/v1/derived/apply", post(derived::apply))
+        .route("/v1/environments", get(environments::list))
+        .route("/v1/environments/{environment}/promote", post(environments::promote))
+        .route("/v1/environments/{environment}", delete(environments::discard))
         .route("/v1/derived/{table}", get(derived::get))
         .route("/v1/derived/{table}/runs", get(derived::runs))
         .route("/v1/derived/{table}/run", post(derived::run))
+        .route("/v1/derived/{table}/verify", post(derived::verify))
         .route("/v1/derived/{table}/pause", post(derived::pause))
         .route("/v1/derived/{table}/resume", post(derived::resume))
         .route("/v1/admin/masters", get(admin::masters))
@@ -145,7 +154,7 @@ mod tests {
         for path in ["/v1/tables/{table}/rows", "/v1/tables/{table}/ingest", "/v1/sql", "/v1/derived/{table}/run", "/readyz"] {
             assert!(paths.contains_key(path), "{path}");
         }
-        assert_eq!(paths.len(), 32);
+        assert_eq!(paths.len(), 38);
         assert!(api["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
     }
 }

@@ -1,6 +1,8 @@
 //! What the REST routes of derived tables call.
 
-pub use super::apply::{Finding, apply, validate};
+pub use super::apply::{Finding, Order, PlanView, apply, show_plan, validate};
+pub use super::environments::{EnvironmentView, discard, list as environments, promote};
+pub use super::verify::Verified;
 
 use super::{Runner, Status};
 use crate::cluster::{Cluster, near};
@@ -100,6 +102,14 @@ pub fn get(cluster: &Cluster, name: &str) -> Result<DefinitionView> {
         applied_at: definition.applied_at.to_rfc3339(),
         warnings: artifact.warnings,
     })
+}
+
+/// Reads all of a table and compares it with what its runs have published; with `repair`, has computed anew what is wrong.
+///
+/// # Errors
+/// `NotFound`; `Unavailable` where it could not be read for now.
+pub async fn verify(cluster: &Arc<Cluster>, name: &str, repair: bool) -> Result<Verified> {
+    super::verify::verify(cluster, &find(cluster, name)?, repair).await
 }
 
 /// Makes windows of a table due by force, all if no range is given; failed ones are tried again.

@@ -1,12 +1,13 @@
-//! Compiling and applying the definitions of a project.
+//! Compiling, planning and applying the definitions of a project.
 
 use crate::cluster::Cluster;
 use crate::sql::Sql;
-use common::catalog::{Catalog, Definition};
+use common::environment;
 use common::rpc::master::{Command, PutDefinition};
 use common::schema::{Table, TableKind};
 use common::{Error, Result};
-use derived::{Artifact, Project};
+use derived::Project;
+use derived::plan::{Change, Entry, Plan, Put, Wanted, plan};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,7 +23,8 @@ pub struct Finding {
     pub name: String,
     /// The definition's file.
     pub file: String,
-    /// `created`, `changed` (its rows are computed anew), `updated` (nothing is computed) or `unchanged`.
+    /// `created`, `changed` (its rows are computed anew, in their place), `rebuilt` (its rows are computed anew beside what serves
+    /// until they have caught up), `updated` (nothing is computed), `removed` or `unchanged`.
     pub status: &'static str,
     /// What it reads.
     pub inputs: Vec<String>,
@@ -30,67 +32,119 @@ pub struct Finding {
     pub warnings: Vec<String>,
 }
 
+/// What applying a project would change.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PlanView {
+    /// Names the definitions that it is based on; applying with it is refused once they are others.
+    pub base: u64,
+    /// Where; `""` is production.
+    pub environment: String,
+    /// Whether anything differs.
+    pub changes: bool,
+    /// Raw tables to create.
+    pub create: Vec<String>,
+    /// Every definition, inputs first.
+    #[schema(value_type = Vec<Object>)]
+    pub tables: Vec<Entry>,
+    /// Everything that is wrong, each with its file and line; nothing can be applied unless this is empty.
+    pub problems: Vec<String>,
+}
+
+/// What to apply and where.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// The project's files by their path.
+    pub files: BTreeMap<String, String>,
+    /// `""` is production.
+    pub environment: String,
+    /// Retire what the project does not have.
+    pub prune: bool,
+    /// See [`PlanView::base`]; `None`: whatever there is.
+    pub base: Option<u64>,
+}
+
 /// Compiles definitions against the tables of the cluster and says what applying them would do.
 ///
 /// # Errors
 /// `InvalidArgument` with everything that is wrong, each with its file and line.
 pub async fn validate(cluster: &Arc<Cluster>, sql: &Arc<Sql>, files: &BTreeMap<String, String>) -> Result<Vec<Finding>> {
-    let artifacts = compile(cluster, sql, files).await?;
-    let catalog = cluster.catalog();
-    artifacts.iter().map(|a| finding(&catalog, a)).collect()
+    let order = Order { files: files.clone(), ..Order::default() };
+    Ok(findings(planned(cluster, sql, &order).await?.check()?))
 }
 
-/// Applies definitions, all or none. Applied ones that are not among them stay.
+/// Says what applying would change.
 ///
 /// # Errors
-/// As [`validate`], and the master's refusals.
-pub async fn apply(cluster: &Arc<Cluster>, sql: &Arc<Sql>, files: &BTreeMap<String, String>) -> Result<Vec<Finding>> {
-    let artifacts = compile(cluster, sql, files).await?;
-    let catalog = cluster.catalog();
-    let findings = artifacts.iter().map(|a| finding(&catalog, a)).collect::<Result<Vec<_>>>()?;
-    let new = artifacts.iter().zip(&findings).filter(|(_, f)| f.status != "unchanged");
-    let put = new.map(|(artifact, _)| definition(artifact)).collect::<Result<Vec<_>>>()?;
-    if !put.is_empty() {
-        cluster.submit(Command::ApplyDefinitions { put, remove: Vec::new() }).await?;
-    }
-    Ok(findings)
-}
-
-/// The definitions, inputs first.
-async fn compile(cluster: &Arc<Cluster>, sql: &Arc<Sql>, files: &BTreeMap<String, String>) -> Result<Vec<Artifact>> {
-    let place = |path: &String| if PLACES.iter().any(|p| path.starts_with(p)) { path.clone() } else { format!("derived/{path}") };
-    let project = Project::from_files(files.iter().map(|(path, text)| (place(path), text.clone())).collect());
-    let tables: Vec<_> = cluster.catalog().tables.iter().filter(|t| t.kind == TableKind::Raw).map(|t| Table::clone(t)).collect();
-    let sql = sql.clone();
-    // Planning is work for a thread of its own.
-    let compiled = tokio::task::spawn_blocking(move || project.compile(&|| sql.context(HashMap::new()), &tables));
-    let compiled = compiled.await.map_err(|e| Error::internal(format!("a compiler ended: {e}")))?;
-    let problems: Vec<_> = compiled.problems().map(ToString::to_string).collect();
-    match problems.is_empty() {
-        true => Ok(compiled.artifacts().cloned().collect()),
-        false => Err(Error::invalid(problems.join("\n"))),
-    }
-}
-
-fn finding(catalog: &Catalog, artifact: &Artifact) -> Result<Finding> {
-    let is_same = |old: &Definition| Ok::<_, Error>(old.document == artifact.to_document()?);
-    let status = match catalog.definition(&artifact.name) {
-        None => "created",
-        Some(old) if is_same(old)? => "unchanged",
-        Some(old) if old.fingerprint == artifact.fingerprint => "updated",
-        Some(_) => "changed",
-    };
-    Ok(Finding {
-        name: artifact.name.clone(),
-        file: artifact.file.clone(),
-        status,
-        inputs: artifact.inputs.iter().map(|i| i.name.clone()).collect(),
-        warnings: artifact.warnings.clone(),
+/// `InvalidArgument` for the name of the environment.
+pub async fn show_plan(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Result<PlanView> {
+    let plan = planned(cluster, sql, order).await?;
+    Ok(PlanView {
+        base: plan.base,
+        environment: order.environment.clone(),
+        changes: !plan.is_empty(),
+        create: plan.create.iter().map(|s| s.name.clone()).collect(),
+        problems: plan.problems.iter().map(ToString::to_string).collect(),
+        tables: plan.entries,
     })
 }
 
-fn definition(artifact: &Artifact) -> Result<PutDefinition> {
+/// Applies definitions, all or none. Applied ones that are not among them stay, unless they are to be retired.
+///
+/// # Errors
+/// As [`validate`], and the master's refusals: `FailedPrecondition` if definitions have changed since `base`.
+pub async fn apply(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Result<Vec<Finding>> {
+    let plan = planned(cluster, sql, order).await?;
+    plan.check()?;
+    if let Some(base) = order.base.filter(|base| *base != plan.base) {
+        let now = plan.base;
+        return Err(Error::refused(format!("definitions have changed since this was planned (then {base}, now {now}): plan again")));
+    }
+    let put = plan.put.iter().map(definition).collect::<Result<Vec<_>>>()?;
+    if !put.is_empty() || !plan.remove.is_empty() {
+        cluster.submit(Command::ApplyDefinitions { put, remove: plan.remove.clone(), base: Some(plan.base) }).await?;
+    }
+    Ok(findings(&plan))
+}
+
+async fn planned(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Result<Plan> {
+    if !order.environment.is_empty() {
+        environment::check(&order.environment).map_err(Error::invalid)?;
+    }
+    let place = |path: &String| if PLACES.iter().any(|p| path.starts_with(p)) { path.clone() } else { format!("derived/{path}") };
+    let project = Project::from_files(order.files.iter().map(|(path, text)| (place(path), text.clone())).collect());
+    let catalog = cluster.catalog();
+    let tables: Vec<_> = catalog.tables.iter().filter(|t| t.kind == TableKind::Raw).map(|t| Table::clone(t)).collect();
+    let (sql, order) = (sql.clone(), order.clone());
+    // Planning is work for a thread of its own.
+    let planned = tokio::task::spawn_blocking(move || {
+        let compiled = project.compile(&|| sql.context(HashMap::new()), &tables);
+        plan(&compiled, &catalog, Wanted { environment: &order.environment, prune: order.prune })
+    });
+    planned.await.map_err(|e| Error::internal(format!("a compiler ended: {e}")))?
+}
+
+fn findings(plan: &Plan) -> Vec<Finding> {
+    let finding = |e: &Entry| Finding {
+        name: e.name.clone(),
+        file: e.file.clone(),
+        status: match e.change {
+            Change::Added => "created",
+            Change::Breaking | Change::Additive | Change::Affected => "rebuilt",
+            Change::Changed => "changed",
+            Change::Metadata => "updated",
+            Change::Removed => "removed",
+            Change::Unchanged | Change::Failed | Change::Blocked => "unchanged",
+        },
+        inputs: e.inputs.clone(),
+        warnings: e.warnings.clone(),
+    };
+    plan.entries.iter().map(finding).collect()
+}
+
+fn definition(put: &Put) -> Result<PutDefinition> {
+    let artifact = &put.artifact;
     Ok(PutDefinition {
+        environment: put.environment.clone(),
         spec: artifact.spec.clone(),
         document: artifact.to_document()?,
         fingerprint: artifact.fingerprint.clone(),

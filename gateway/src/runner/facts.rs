@@ -57,6 +57,8 @@ pub struct Compiled {
     pub fingerprint: String,
     /// As in the catalog.
     applied_at: Micros,
+    /// Its inputs as its SQL names them, each with the table that it finds: that depends on what else its environment has.
+    found: Vec<(String, String)>,
     /// The definition.
     pub artifact: Arc<Artifact>,
     /// The columns of each input whose changes count.
@@ -70,8 +72,9 @@ impl Compiled {
         self.columns.get(input).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn is_of(&self, definition: &Definition) -> bool {
-        self.fingerprint == definition.fingerprint && self.applied_at == definition.applied_at
+    fn is_of(&self, definition: &Definition, catalog: &Catalog) -> bool {
+        let same = self.fingerprint == definition.fingerprint && self.applied_at == definition.applied_at;
+        same && self.found.iter().all(|(input, found)| *found == found_in(catalog, definition.environment(), input))
     }
 }
 
@@ -169,10 +172,10 @@ impl Follower {
     /// Decodes new and changed definitions.
     async fn compile(&mut self, catalog: &Catalog, snapshot: &mut Snapshot) {
         for definition in &catalog.definitions {
-            let known = self.compiled.get(&definition.name).filter(|c| c.is_of(definition));
+            let known = self.compiled.get(&definition.name).filter(|c| c.is_of(definition, catalog));
             let compiled = match known {
                 Some(compiled) => Ok(compiled.clone()),
-                None => self.compile_one(definition).await,
+                None => self.compile_one(catalog, definition).await,
             };
             match compiled {
                 Ok(compiled) => {
@@ -187,8 +190,11 @@ impl Follower {
         }
     }
 
-    async fn compile_one(&self, definition: &Definition) -> Result<Compiled> {
-        let artifact = Artifact::from_document(&definition.document)?;
+    async fn compile_one(&self, catalog: &Catalog, definition: &Definition) -> Result<Compiled> {
+        let written = Artifact::from_document(&definition.document)?;
+        let find = |input: &str| found_in(catalog, definition.environment(), input);
+        let found = written.inputs.iter().map(|i| (i.name.clone(), find(&i.name))).collect();
+        let artifact = written.placed(&definition.name, find)?;
         let context = self.sql.context(HashMap::new())?;
         let some_window = artifact.window.as_ref().map(|w| (w.windows.floor(Micros(0)), w.windows.next(Micros(0))));
         let mut columns: HashMap<String, Vec<String>> = HashMap::new();
@@ -197,7 +203,7 @@ impl Follower {
             columns = columns_of(&context, &plan, &artifact.inputs)?;
         }
         let (fingerprint, applied_at) = (definition.fingerprint.clone(), definition.applied_at);
-        Ok(Compiled { fingerprint, applied_at, artifact: Arc::new(artifact), columns: Arc::new(columns) })
+        Ok(Compiled { fingerprint, applied_at, found, artifact: Arc::new(artifact), columns: Arc::new(columns) })
     }
 
     /// Takes a snapshot of each table without windows that a definition reads.
@@ -246,14 +252,20 @@ impl Follower {
             let Some(table) = catalog.table(&input.name) else { continue };
             let key = (definition.table, table.id);
             let Some(newest) = self.newest(catalog, table) else { continue };
-            let to = match self.scans.get(&key).filter(|_| busy) {
-                Some(scan) => scan.to.clone(),
-                None => newest,
+            let cursor = cursor(catalog, &definition.name, table.id);
+            let to = match (cursor, self.scans.get(&key)) {
+                (Some(cursor), Some(scan)) if busy && scan.from == cursor.cursor => scan.to.clone(),
+                // Its run has just been published: what came since is looked at when it has ended here too.
+                (Some(cursor), _) if busy => cursor.cursor.clone(),
+                _ => newest,
             };
             snapshot.pins.insert(key, to.clone());
             pins.insert(table.id, to.clone());
-            // Without a cursor nothing was computed yet, or everything is due by force.
-            let Some(cursor) = cursor(catalog, &definition.name, table.id) else { continue };
+            let Some(cursor) = cursor else {
+                // Nothing was computed yet, or everything is due by force.
+                self.scans.remove(&key);
+                continue;
+            };
             let follows = Follows { key, compiled: &compiled, input, table, cursor };
             found.push((key, self.scan(&follows, to, &mut leads).await?));
         }
@@ -322,6 +334,11 @@ impl Follower {
         self.unwindowed.retain(|id, _| catalog.table_by_id(*id).is_some());
         self.scans.retain(|(table, input), _| catalog.table_by_id(*table).is_some() && catalog.table_by_id(*input).is_some());
     }
+}
+
+/// The table that a definition of an environment finds for an input.
+fn found_in(catalog: &Catalog, environment: &str, input: &str) -> String {
+    catalog.resolve(environment, input).map_or_else(|| input.to_owned(), |t| t.name.clone())
 }
 
 /// How far a derived table has followed an input; `None` if it has not begun to.

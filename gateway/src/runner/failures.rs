@@ -199,6 +199,7 @@ mod tests {
         let published = Published {
             table: TableId(1),
             version: common::ids::Seq(1),
+            published_at: Micros(0),
             windows: none(),
             complete: none(),
             forced: RangeSet::all(),

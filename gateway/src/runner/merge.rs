@@ -149,7 +149,7 @@ fn qualifier_of(window: Micros) -> Bytes {
     StoredQualifier::Named(Part::qualifier(window)).encode()
 }
 
-fn window_of(qualifier: &Bytes) -> Result<Micros> {
+pub(super) fn window_of(qualifier: &Bytes) -> Result<Micros> {
     match StoredQualifier::decode(qualifier)? {
         StoredQualifier::Named(name) => Part::window(&name),
         other => Err(Error::corrupt(format!("a merge part under {other:?}"))),

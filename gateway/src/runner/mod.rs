@@ -12,6 +12,7 @@ mod changes;
 mod claims;
 mod compute;
 mod difference;
+mod environments;
 mod execute;
 mod facts;
 mod failures;
@@ -21,6 +22,7 @@ mod merge;
 mod narrow;
 mod outbox;
 mod parts;
+mod promotion;
 mod query;
 mod records;
 mod scheduler;
@@ -30,6 +32,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod touched;
+mod verify;
 mod work;
 
 pub use status::{FailureStatus, RunStatus, RunningStatus, Status, TableStatus, WaitStatus};

@@ -3,6 +3,7 @@
 use super::execute::{Executor, Outcome};
 use super::facts::{Compiled, Follower, Snapshot};
 use super::failures::{FailedRun, Failures};
+use super::promotion;
 use super::status::{Running, Sources, Status};
 use super::work::{PinnedInput, Work};
 use common::catalog::{Catalog, RunRecord};
@@ -127,6 +128,13 @@ impl Scheduler {
             last_run: &self.last_run,
             max_windows: MAX_WINDOWS,
         });
+        let promotion = promotion::ready(&snapshot.catalog, &decisions);
+        let promoting = promotion.is_some();
+        if let Some(command) = promotion
+            && let Err(e) = self.executor.cluster.submit(command).await
+        {
+            tracing::debug!(error = %e, "changed definitions could not take their place yet");
+        }
         self.start(&snapshot, &decisions);
         self.move_cursors(&snapshot, &decisions).await;
         let running = self.running.iter().map(|(name, (_, r))| (name.clone(), r.clone())).collect();
@@ -139,6 +147,7 @@ impl Scheduler {
             running: &running,
             last: &self.last,
             broken: &snapshot.broken,
+            promoting,
         };
         self.shared.status.send_replace(Arc::new(sources.status()));
         snapshot.catalog.version

@@ -181,6 +181,8 @@ pub struct Sources<'a> {
     pub last: &'a HashMap<String, RunRecord>,
     /// Definitions that cannot be run.
     pub broken: &'a BTreeMap<String, String>,
+    /// Definitions are about to take the place of others, whose readers are then due.
+    pub promoting: bool,
 }
 
 impl Sources<'_> {
@@ -189,8 +191,8 @@ impl Sources<'_> {
     pub fn status(&self) -> Status {
         let mut tables: Vec<_> = self.catalog.definitions.iter().map(|d| self.table(&d.name)).collect();
         tables.sort_by(|a, b| a.table.cmp(&b.table));
-        let fresh = tables.iter().all(|t| t.state == "fresh");
-        let settled = self.running.is_empty() && self.decisions.iter().all(|d| self.is_settled(d));
+        let fresh = !self.promoting && tables.iter().all(|t| t.state == "fresh");
+        let settled = !self.promoting && self.running.is_empty() && self.decisions.iter().all(|d| self.is_settled(d));
         Status { fresh, settled: fresh || settled, as_of: self.as_of, tables }
     }
 

@@ -90,6 +90,7 @@ pub fn decide(state: &ClusterState, memory: &Memory, policy: &MasterConfig, now:
     changes.extend(snapshots::overdue(state, now));
     changes.extend(progress::verified(state, memory));
     changes.extend(progress::settled(state, memory, now));
+    changes.extend(expiry::retired(state, now));
     changes.extend(expiry::claims(state, memory, now));
     changes.extend(expiry::ingests(state, memory, now));
     changes

@@ -144,9 +144,14 @@ fn serving() -> (Leader, ServerId) {
 
 fn define(leader: &mut Leader) -> common::ids::TableId {
     leader.command(Command::CreateTable { spec: TableSpec::named("raw.a") });
-    let put =
-        PutDefinition { spec: TableSpec::named("core.b"), document: "{}".into(), fingerprint: "f".into(), inputs: vec!["raw.a".into()] };
-    leader.command(Command::ApplyDefinitions { put: vec![put], remove: Vec::new() });
+    let put = PutDefinition {
+        environment: String::new(),
+        spec: TableSpec::named("core.b"),
+        document: "{}".into(),
+        fingerprint: "f".into(),
+        inputs: vec!["raw.a".into()],
+    };
+    leader.command(Command::ApplyDefinitions { put: vec![put], remove: Vec::new(), base: None });
     leader.state.table_named("core.b").unwrap().id
 }
 

@@ -72,6 +72,8 @@ async fn commit(node: &Node, command: Command) -> Result<Reply> {
         Command::CreateTable { .. }
             | Command::DropTable { .. }
             | Command::ApplyDefinitions { .. }
+            | Command::Promote { .. }
+            | Command::DropEnvironment { .. }
             | Command::ProtectTable { .. }
             | Command::DropSnapshot { .. }
             | Command::ScheduleSnapshots { .. }

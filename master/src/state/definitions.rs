@@ -1,6 +1,7 @@
 use super::graph::{Graph, check_acyclic};
-use super::{ClusterState, Definition, Derived, claims, names, tables};
+use super::{ClusterState, Definition, Derived, claims, environments, names, tables};
 use common::catalog::FollowedInput;
+use common::environment;
 use common::ids::TableId;
 use common::rpc::master::PutDefinition;
 use common::schema::{Table, TableKind, TableSpec};
@@ -19,31 +20,39 @@ use std::sync::Arc;
 pub(super) fn apply(state: &mut ClusterState, put: &[PutDefinition], remove: &[String], at: Micros) -> Result<()> {
     check_names(state, put, remove)?;
     check_graph(state, put, remove)?;
+    let before = state.definitions.clone();
     for name in remove {
-        if let Some(old) = state.definitions.remove(name) {
+        if let Some(old) = state.definitions.get(name) {
             tables::check_unprotected(state, old.table)?;
-            tables::remove(state, old.table, at);
+            environments::leave(state, name, at);
         }
     }
     for one in put {
         put_one(state, one, at)?;
     }
     follow_inputs(state, at);
+    if state.definitions != before {
+        state.definitions_version += 1;
+    }
     Ok(())
 }
 
 fn check_names(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -> Result<()> {
     let mut seen = BTreeSet::new();
-    for name in put.iter().map(|p| &p.spec.name).chain(remove) {
+    let full: Vec<_> = put.iter().map(full_name).collect();
+    for name in full.iter().chain(remove) {
         if !seen.insert(name) {
             return Err(Error::invalid(format!("definition '{name}' is given twice")));
         }
     }
-    for one in put {
+    for (one, full) in put.iter().zip(&full) {
         let name = &one.spec.name;
         names::check_dataset(name)?;
-        if state.table_named(name).is_some_and(|t| t.kind != TableKind::Derived) {
-            return Err(Error::already_exists(format!("table '{name}' exists already and is not made by a definition")));
+        if !environment::split(name).0.is_empty() {
+            return Err(Error::invalid(format!("definition '{name}': two _ in a dataset stand before an environment's name; write one")));
+        }
+        if state.table_named(full).is_some_and(|t| t.kind != TableKind::Derived) {
+            return Err(Error::already_exists(format!("table '{full}' exists already and is not made by a definition")));
         }
     }
     match remove.iter().find(|name| !state.definitions.contains_key(*name)) {
@@ -52,11 +61,18 @@ fn check_names(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -
     }
 }
 
+fn full_name(put: &PutDefinition) -> String {
+    environment::name_in(&put.environment, &put.spec.name)
+}
+
 /// Checks the graph of definitions as it will be.
-fn check_graph(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -> Result<()> {
-    let kept = state.definitions.iter().filter(|(name, _)| !remove.contains(name));
-    let mut graph: Graph<'_> = kept.map(|(name, d)| (name.as_str(), d.inputs.iter().map(String::as_str).collect())).collect();
-    graph.extend(put.iter().map(|p| (p.spec.name.as_str(), p.inputs.iter().map(String::as_str).collect())));
+pub(super) fn check_graph(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -> Result<()> {
+    let kept = state.definitions.iter().filter(|(name, _)| !remove.contains(name)).map(|(name, d)| (name.clone(), d.inputs.clone()));
+    let read: BTreeMap<String, Vec<String>> = kept.chain(put.iter().map(|p| (full_name(p), p.inputs.clone()))).collect();
+    let resolved: BTreeMap<String, Vec<String>> = (read.iter())
+        .map(|(name, inputs)| (name.clone(), inputs.iter().map(|input| meant(name, input, |own| read.contains_key(own))).collect()))
+        .collect();
+    let graph: Graph<'_> = resolved.iter().map(|(name, inputs)| (name.as_str(), inputs.iter().map(String::as_str).collect())).collect();
     let others: BTreeSet<_> = state.tables.values().filter(|t| t.kind != TableKind::Derived).map(|t| t.name.as_str()).collect();
     for (name, inputs) in &graph {
         let Some(missing) = inputs.iter().find(|i| !others.contains(**i) && !graph.contains_key(**i)) else { continue };
@@ -69,11 +85,18 @@ fn check_graph(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -
     check_acyclic(&graph)
 }
 
+/// The table that the definition of `reader` means by the name of an input: one of its own environment, if there is.
+fn meant(reader: &str, input: &str, exists: impl Fn(&str) -> bool) -> String {
+    let own = environment::name_in(environment::split(reader).0, input);
+    if exists(&own) { own } else { input.to_owned() }
+}
+
 fn put_one(state: &mut ClusterState, put: &PutDefinition, at: Micros) -> Result<()> {
-    let name = &put.spec.name;
-    let old = state.definitions.get(name).cloned();
+    let name = full_name(put);
+    let spec = TableSpec { name: name.clone(), ..put.spec.clone() };
+    let old = state.definitions.get(&name).cloned();
     let table = match &old {
-        Some(d) if keep_table(state, d.table, &put.spec) => {
+        Some(d) if keep_table(state, d.table, &spec) => {
             if d.fingerprint != put.fingerprint {
                 recompute(state, d.table, at);
             }
@@ -81,10 +104,10 @@ fn put_one(state: &mut ClusterState, put: &PutDefinition, at: Micros) -> Result<
         }
         Some(d) => {
             tables::check_unprotected(state, d.table)?;
-            tables::remove(state, d.table, at);
-            create_table(state, &put.spec)?
+            environments::leave(state, &name, at);
+            create_table(state, &spec)?
         }
-        None => create_table(state, &put.spec)?,
+        None => create_table(state, &spec)?,
     };
     let inputs: Vec<_> = put.inputs.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     let mut new = Definition {
@@ -98,7 +121,7 @@ fn put_one(state: &mut ClusterState, put: &PutDefinition, at: Micros) -> Result<
     if old.as_ref() != Some(&new) {
         new.applied_at = at;
     }
-    state.definitions.insert(name.clone(), new);
+    state.definitions.insert(name, new);
     Ok(())
 }
 
@@ -128,12 +151,13 @@ fn recompute(state: &mut ClusterState, table: TableId, at: Micros) {
 
 /// Gives each derived table one entry an input. Who loses an input (it was replaced, or is not read any
 /// more) loses the dirty set with it, so all that it has published is due.
-fn follow_inputs(state: &mut ClusterState, at: Micros) {
+pub(super) fn follow_inputs(state: &mut ClusterState, at: Micros) {
     let ids: BTreeMap<_, _> = state.tables.values().map(|t| (t.name.clone(), t.id)).collect();
     let mut lost = Vec::new();
-    for definition in state.definitions.values() {
+    for (name, definition) in &state.definitions {
         let Some(derived) = state.derived.get_mut(&definition.table) else { continue };
-        let wanted: Vec<_> = definition.inputs.iter().filter_map(|name| ids.get(name).copied()).collect();
+        let wanted: Vec<_> =
+            (definition.inputs.iter()).filter_map(|input| ids.get(&meant(name, input, |own| ids.contains_key(own))).copied()).collect();
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut derived.inputs).into_iter().partition(|f| wanted.contains(&f.input));
         derived.inputs = kept;
         for followed in gone {

@@ -16,7 +16,8 @@ pub fn check(state: &ClusterState) -> Result<(), String> {
     for (id, table) in &state.tables {
         tablets_cover(state, *id)?;
         let derived = table.kind == TableKind::Derived;
-        if derived != state.derived.contains_key(id) || derived != state.definitions.values().any(|d| d.table == *id) {
+        let mut definitions = state.definitions.values().chain(state.retired.values());
+        if derived != state.derived.contains_key(id) || derived != definitions.any(|d| d.table == *id) {
             return Err(format!("table {id} of kind {:?}: books or definition do not fit", table.kind));
         }
     }
@@ -58,7 +59,7 @@ fn references_exist(state: &ClusterState) -> Result<(), String> {
         .chain(&state.ingesting)
         .chain(&state.protected)
         .chain(state.schedules.keys())
-        .chain(state.definitions.values().map(|d| &d.table));
+        .chain(state.definitions.values().chain(state.retired.values()).map(|d| &d.table));
     match named.find(|id| !known(id)) {
         Some(id) => Err(format!("table {id} is named but does not exist")),
         None => Ok(()),

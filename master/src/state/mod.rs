@@ -11,6 +11,7 @@ mod copies;
 mod copying;
 mod definitions;
 mod endings;
+mod environments;
 mod fences;
 mod graph;
 mod holds;
@@ -35,6 +36,7 @@ mod tests;
 
 pub use copying::{NewPart, TableProcedure, TableStep, TableWork};
 pub use endings::Ending;
+pub use environments::overdue as overdue_retired;
 pub use pins::Pins;
 pub use procedures::{Past, Step, UnderWay, parts};
 pub use restored::{FAR, Found, FoundManifest, Restored, restore};
@@ -98,8 +100,14 @@ pub struct ClusterState {
     /// Tables that cannot be dropped.
     #[serde(default)]
     pub protected: BTreeSet<TableId>,
-    /// Applied definitions by name.
+    /// Applied definitions by the name of their table, the environment's mark included.
     pub definitions: OrdMap<String, Definition>,
+    /// Definitions that others have taken the place of; their tables can be read until the time to undo is over.
+    #[serde(default)]
+    pub retired: OrdMap<String, Definition>,
+    /// Grows with every change of definitions.
+    #[serde(default)]
+    pub definitions_version: u64,
     /// Where each derived table stands.
     pub derived: OrdMap<TableId, Derived>,
     /// Live claims.
@@ -169,7 +177,12 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
             tables::create_raw(state, spec).map(|table| Reply::Table { table: Box::new(Table::clone(&table)), catalog: 0 })
         }
         Command::DropTable { name } => tables::drop_raw(state, name, at).map(|()| done()),
-        Command::ApplyDefinitions { put, remove } => definitions::apply(state, put, remove, at).map(|()| done()),
+        Command::ApplyDefinitions { put, remove, base } => {
+            environments::check_base(state, *base)?;
+            definitions::apply(state, put, remove, at).map(|()| done())
+        }
+        Command::Promote { environment, expected } => environments::promote(state, environment, expected, at).map(|()| done()),
+        Command::DropEnvironment { environment } => environments::drop(state, environment, at).map(|()| done()),
         Command::PauseDerived { name, paused } => definitions::pause(state, name, *paused).map(|()| done()),
         Command::MarkDirty { name, windows } => definitions::mark_dirty(state, name, windows).map(|()| done()),
         Command::Claim { table, fingerprint, windows, whole, runner } => {
@@ -271,6 +284,7 @@ fn run_change(state: &mut ClusterState, change: &Change, at: Micros) -> Result<(
         Change::TableDone { procedure } => copies::done(state, *procedure, at),
         Change::TableFailed { procedure, error } => copies::fail(state, *procedure, error, at),
         Change::TabletEnded(tablet) => endings::done(state, *tablet),
+        Change::ForgetRetired => environments::forget_retired(state, at),
         Change::ExpireClaims(expired) => expired.iter().for_each(|c| claims::abort(state, *c, at)),
         Change::Verified { table, ahead: false } => restored::verified(state, *table),
         Change::Verified { table, ahead: true } => restored::ahead(state, *table),

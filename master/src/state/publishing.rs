@@ -25,6 +25,7 @@ pub(super) fn publish(state: &mut ClusterState, publish: &Publish, at: Micros) -
     let version = if publish.changed { derived.version.next() } else { derived.version };
     if publish.changed {
         derived.version = version;
+        derived.published_at = at;
         derived.runs.push((claim.run, version));
         derived.since_base.push((publish.windows.clone(), version));
     }

@@ -85,11 +85,11 @@ pub struct Definition {
     pub document: String,
     /// Of its resolved plan.
     pub fingerprint: String,
-    /// Names of the tables it reads, sorted.
+    /// Names of the tables it reads, as its SQL has them, sorted.
     pub inputs: Vec<String>,
     /// Whether it rests.
     pub paused: bool,
-    /// When it was last changed.
+    /// When it was last changed; when it was retired.
     pub applied_at: Micros,
 }
 
@@ -98,6 +98,9 @@ pub struct Definition {
 pub struct Derived {
     /// Its newest version; 0: nothing published.
     pub version: Seq,
+    /// When that was published.
+    #[serde(default)]
+    pub published_at: Micros,
     /// Output times computed at least once.
     pub windows: RangeSet,
     /// Output times computed from complete inputs.

@@ -2,6 +2,7 @@
 
 mod copies;
 mod definitions;
+mod environments;
 mod procedures;
 mod properties;
 mod publishing;
@@ -62,7 +63,7 @@ impl Cluster {
     }
 
     fn define(&mut self, put: Vec<PutDefinition>) -> Result<Reply> {
-        self.command(Command::ApplyDefinitions { put, remove: Vec::new() })
+        self.command(Command::ApplyDefinitions { put, remove: Vec::new(), base: None })
     }
 
     fn id(&self, name: &str) -> TableId {
@@ -108,7 +109,7 @@ fn spec(name: &str) -> TableSpec {
 
 fn put(name: &str, fingerprint: &str, inputs: &[&str]) -> PutDefinition {
     let inputs = inputs.iter().map(ToString::to_string).collect();
-    PutDefinition { spec: spec(name), document: "{}".into(), fingerprint: fingerprint.into(), inputs }
+    PutDefinition { environment: String::new(), spec: spec(name), document: "{}".into(), fingerprint: fingerprint.into(), inputs }
 }
 
 fn windows(ranges: &[(i64, i64)]) -> RangeSet {

@@ -31,6 +31,8 @@ pub fn catalog_changes(from: Option<&ClusterState>, to: &ClusterState) -> Catalo
         tablets: part(&from.tablets, &to.tablets, |id, tablet| Some(shown(*id, tablet))),
         servers: part(&from.servers, &to.servers, |id, s| s.live.then(|| catalog::Server { id: *id, address: s.address.clone() })),
         definitions: part(&from.definitions, &to.definitions, |name, d| Some(definition(name, d))),
+        retired: part(&from.retired, &to.retired, |name, d| Some(definition(name, d))),
+        definitions_version: to.definitions_version,
         published: published_part(from, to),
         watermarks: (base.is_none() || !same_watermarks).then(|| to.watermarks.iter().map(|(id, at)| (*id, *at)).collect()),
         ingesting: (base.is_none() || from.ingesting != to.ingesting).then(|| to.ingesting.iter().copied().collect()),
@@ -108,6 +110,7 @@ fn published(state: &ClusterState, table: TableId, d: &Derived) -> Published {
     Published {
         table,
         version: d.version,
+        published_at: d.published_at,
         windows: d.windows.clone(),
         complete: d.complete.clone(),
         forced: d.forced.clone(),

@@ -35,8 +35,23 @@ pub enum Command {
     ApplyDefinitions {
         /// New and changed ones.
         put: Vec<PutDefinition>,
-        /// Names of removed ones; their tables are dropped.
+        /// Names of removed ones, the environment's mark included. Those of production are retired: their tables stay to be read
+        /// under a name of their own, for [`UNDO_TTL`].
         remove: Vec<String>,
+        /// The [`crate::catalog::Catalog::definitions_version`] that the change was planned on; `None`: whatever there is.
+        base: Option<u64>,
+    },
+    /// Puts the definitions of an environment, and their tables, in the place of production's, which are retired.
+    Promote {
+        /// The environment, or that of retired definitions: then what they had made way for is retired.
+        environment: String,
+        /// Its definitions by name with their fingerprints, as the sender knows them.
+        expected: Vec<(String, String)>,
+    },
+    /// Drops an environment's definitions and tables, or retired ones.
+    DropEnvironment {
+        /// Not production.
+        environment: String,
     },
     /// Pauses or resumes the runs of one derived table.
     PauseDerived {
@@ -260,16 +275,22 @@ pub const CLAIM_TTL: std::time::Duration = std::time::Duration::from_secs(30);
 /// An open ingest that is not kept for this long is closed.
 pub const INGEST_TTL: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// How long what a change has replaced is kept.
+pub const UNDO_TTL: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
+
 /// A new or changed definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PutDefinition {
-    /// The table it makes. If an applied definition's table has another spec, the table is made anew.
+    /// Where it belongs; `""` is production.
+    pub environment: String,
+    /// The table it makes, under its name in production. If an applied definition's table has another spec, the table is made
+    /// anew, and the old one is retired.
     pub spec: TableSpec,
     /// The compiled definition as its compiler wrote it; opaque to the master.
     pub document: String,
     /// Of the resolved plan: another one marks all windows due.
     pub fingerprint: String,
-    /// Names of its inputs, which must exist or be applied along.
+    /// Names of its inputs as its SQL has them, which must exist or be applied along.
     pub inputs: Vec<String>,
 }
 

@@ -73,7 +73,7 @@ impl World {
 
     pub(super) async fn apply(&self, files: &[(&str, &str)]) {
         let files: BTreeMap<String, String> = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-        api::apply(&self.cluster, &self.sql, &files).await.unwrap();
+        api::apply(&self.cluster, &self.sql, &api::Order { files, ..api::Order::default() }).await.unwrap();
     }
 
     pub(super) async fn put(&self, events: &[Event]) {

@@ -2,6 +2,7 @@ use super::*;
 use crate::liveness::Index;
 use crate::state::{catalog, catalog_changes, desired, desired_tablet, touched};
 use common::catalog::Catalog;
+use common::environment::split;
 use common::ids::ProcedureId;
 use common::objects::Referrer;
 use common::rpc::master::{BackupContents, BackupPart, Desired, Procedure, Schedule, SnapshotPartView, TableSource};
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const RAW: [&str; 2] = ["raw.a", "raw.b"];
 const DERIVED: [&str; 3] = ["core.x", "core.y", "core.z"];
+const ENVIRONMENTS: [&str; 2] = ["dev", "next"];
 
 /// One step of a random history, in numbers that are taken modulo what exists.
 #[derive(Clone, Debug)]
@@ -22,6 +24,15 @@ enum Step {
         fingerprint: u8,
         append_only: bool,
     },
+    Environment {
+        name: usize,
+        input: usize,
+        environment: usize,
+    },
+    /// Of an environment, or of what the last change has retired.
+    Promote(Option<usize>),
+    DropEnvironment(usize),
+    ForgetRetired,
     Undefine(usize),
     Pause(usize, bool),
     Claim {
@@ -151,6 +162,10 @@ fn usual_steps() -> impl Strategy<Value = Step> {
             append_only
         }),
         (0..3usize).prop_map(Step::Undefine),
+        (0..3usize, 0..5usize, 0..2usize).prop_map(|(name, input, environment)| Step::Environment { name, input, environment }),
+        prop::option::of(0..2usize).prop_map(Step::Promote),
+        (0..2usize).prop_map(Step::DropEnvironment),
+        Just(Step::ForgetRetired),
         (0..3usize, any::<bool>()).prop_map(|(n, p)| Step::Pause(n, p)),
         (0..3usize, 0..6i64, 1..4i64, any::<bool>()).prop_map(|(table, from, n, whole)| Step::Claim { table, from, to: from + n, whole }),
         (1..9u64, 0..6i64, 1..4i64, any::<bool>()).prop_map(|(claim, from, n, changed)| Step::Publish {
@@ -189,9 +204,22 @@ fn what(state: &ClusterState, step: &Step) -> What {
             let input = RAW.iter().chain(&DERIVED).nth(input).unwrap();
             let one = put(DERIVED[name], &format!("f{fingerprint}"), &[input]);
             let spec = TableSpec { append_only, ..one.spec.clone() };
-            command(Command::ApplyDefinitions { put: vec![PutDefinition { spec, ..one }], remove: Vec::new() })
+            command(Command::ApplyDefinitions { put: vec![PutDefinition { spec, ..one }], remove: Vec::new(), base: None })
         }
-        Step::Undefine(n) => command(Command::ApplyDefinitions { put: Vec::new(), remove: vec![DERIVED[n].into()] }),
+        Step::Environment { name, input, environment } => {
+            let input = RAW.iter().chain(&DERIVED).nth(input).unwrap();
+            let one = PutDefinition { environment: ENVIRONMENTS[environment].into(), ..put(DERIVED[name], "f1", &[input]) };
+            command(Command::ApplyDefinitions { put: vec![one], remove: Vec::new(), base: None })
+        }
+        Step::Promote(environment) => {
+            let environment = environment.map_or_else(|| format!("undo{}", state.definitions_version), |n| ENVIRONMENTS[n].to_owned());
+            let all = state.definitions.iter().chain(&state.retired).filter(|(name, _)| split(name).0 == environment);
+            let expected = all.map(|(name, d)| (name.clone(), d.fingerprint.clone())).collect();
+            command(Command::Promote { environment, expected })
+        }
+        Step::DropEnvironment(n) => command(Command::DropEnvironment { environment: ENVIRONMENTS[n].into() }),
+        Step::ForgetRetired => What::Change(Change::ForgetRetired),
+        Step::Undefine(n) => command(Command::ApplyDefinitions { put: Vec::new(), remove: vec![DERIVED[n].into()], base: None }),
         Step::Pause(n, paused) => command(Command::PauseDerived { name: DERIVED[n].into(), paused }),
         Step::Claim { table, from, to, whole } => {
             let fingerprint = state.definitions.get(DERIVED[table]).map_or("f1".into(), |d| d.fingerprint.clone());
