@@ -5,16 +5,19 @@ mod fingerprint;
 mod inputs;
 mod keys;
 mod output;
+mod privacy;
 mod session;
 
 pub use output::TIE_PART;
 pub use session::NewSession;
 
-pub(crate) use session::{Parsed, read};
+pub(crate) use privacy::{Tags, declared};
+pub(crate) use session::{Parsed, Planner};
 
 use crate::bounds::{Question, Reach, reaches};
 use crate::definition::{Definition, Late, Meaning, StrategySpec};
 use crate::document::{Artifact, FORMAT, OutputWindow, Strategy, Timing};
+use crate::lineage::{self, ColumnRef, Lineage};
 use crate::problem::Problem;
 use crate::window::Windows;
 use common::schema::{Table, TableSpec};
@@ -23,16 +26,21 @@ use common::value::ValueType;
 use output::{Column, Fault};
 use session::Plans;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A table that a definition may read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Known {
     pub table: Table,
     /// A definition makes it.
     pub derived: bool,
     /// How it is cut in time.
     pub windows: Option<Windows>,
+    /// Privacy tags of its columns.
+    pub tags: Tags,
+    /// How far behind its owner says that it may be.
+    pub freshness: Option<Duration>,
 }
 
 /// A definition that has been read and not yet resolved.
@@ -58,25 +66,24 @@ impl Draft {
     ///
     /// # Errors
     /// What is wrong, with its place.
-    pub fn compile(&self, new_session: NewSession<'_>, known: &BTreeMap<String, Known>) -> Result<Artifact, Problem> {
-        self.resolve(new_session, known).map_err(|(key, message)| match key {
+    pub fn compile(&self, planner: &Planner, known: &BTreeMap<String, Arc<Known>>) -> Result<(Artifact, Tags), Problem> {
+        self.resolve(planner, known).map_err(|(key, message)| match key {
             "sql" => sql_problem(&self.sql_file, &self.yaml, &self.file, self.lines_before, &message),
             key => Problem::at_key(&self.file, &self.yaml, key, message),
         })
     }
 
-    fn resolve(&self, new_session: NewSession<'_>, known: &BTreeMap<String, Known>) -> Result<Artifact, Fault> {
+    fn resolve(&self, planner: &Planner, known: &BTreeMap<String, Arc<Known>>) -> Result<(Artifact, Tags), Fault> {
         let definition = &self.definition;
         self.check_meaning()?;
-        let reads: Vec<&Known> = self.parsed.reads.iter().filter_map(|name| known.get(name)).collect();
+        let reads: Vec<&Known> = self.parsed.reads.iter().filter_map(|name| known.get(name).map(Arc::as_ref)).collect();
         let in_sql = |e: common::Error| ("sql", e.message);
-        let session = new_session().map_err(in_sql)?;
-        let plans = session::plan(&session, &self.parsed, reads.iter().map(|k| &k.table)).map_err(in_sql)?;
+        let plans = planner.plan(&self.parsed).map_err(in_sql)?;
         check::determinism(&plans.analyzed).map_err(in_sql)?;
         let columns = output::columns(definition, plans.analyzed.schema())?;
         let (spec, merge) = output::table(definition, &columns)?;
         let window = self.window(&columns)?;
-        let found = self.reaches(&plans, &columns, window.as_ref(), &reads, &spec);
+        let found = self.reaches(planner, &plans, &columns, window.as_ref(), &reads, &spec)?;
         let inputs = inputs::all(definition, window.as_ref(), &reads, found)?;
         self.check_start(window.as_ref(), &inputs)?;
         let strategy = match (&definition.strategy, merge) {
@@ -87,6 +94,13 @@ impl Draft {
         let keys: Vec<_> = reads.iter().map(|k| k.table.key.iter().filter(|p| !p.hidden).map(|p| p.name.clone()).collect()).collect();
         let mut warnings = check::warnings(&plans.analyzed, &keys);
         warnings.extend(inputs::warnings(window.as_ref(), &inputs));
+        let timing = timing(definition);
+        warnings.extend(inputs::staleness(timing.freshness, &reads));
+        let lineage = lineage::of(&plans.analyzed);
+        let (tags, more) = privacy::tags(definition, &published(&spec, &columns, &lineage), &reads)?;
+        warnings.extend(more);
+        let tags_of = |c: &Column| tags.get(&c.name).into_iter().flat_map(BTreeMap::keys).cloned().collect();
+        let column_tags = columns.iter().map(tags_of).collect();
         let mut artifact = Artifact {
             format: FORMAT,
             name: definition.name.clone(),
@@ -95,7 +109,7 @@ impl Draft {
             source: self.source.clone(),
             sql: self.parsed.sql.clone(),
             spec,
-            columns: output::outputs(&columns),
+            columns: output::outputs(&columns, lineage.columns, column_tags),
             inputs,
             strategy,
             window,
@@ -103,16 +117,18 @@ impl Draft {
                 StrategySpec::Merge(m) => m.key.clone(),
                 _ => definition.key.unique.clone(),
             },
-            tests: output::tests(definition)?,
-            timing: timing(definition),
+            tests: output::tests(definition, &columns)?,
+            timing,
             owner: definition.owner.clone(),
             tags: definition.tags.clone(),
             column_descriptions: descriptions(definition),
+            untagged: definition.untag.iter().map(|u| (u.column.clone(), u.reason.clone())).collect(),
+            conditions: lineage.conditions,
             fingerprint: String::new(),
             warnings,
         };
-        artifact.fingerprint = fingerprint::of(&artifact, &plans.optimized).map_err(in_sql)?;
-        Ok(artifact)
+        artifact.fingerprint = fingerprint::of(&artifact, &plans.pruned).map_err(in_sql)?;
+        Ok((artifact, tags))
     }
 
     /// Window ends and their meaning go together.
@@ -150,26 +166,29 @@ impl Draft {
 
     fn reaches(
         &self,
+        planner: &Planner,
         plans: &Plans,
         columns: &[Column],
         window: Option<&OutputWindow>,
         reads: &[&Known],
         spec: &TableSpec,
-    ) -> BTreeMap<String, (Reach, String)> {
+    ) -> Result<BTreeMap<String, (Reach, String)>, Fault> {
         let tables = reads.iter().map(|k| &k.table);
+        let optimized = || planner.optimized(plans).map_err(|e| ("sql", e.message));
         let Some(window) = window else {
             let mut found = BTreeMap::new();
             if let Some(key) = self.key_positions(columns, spec) {
-                keys::add(&mut found, &plans.optimized, keys::Asked::Keys(&key), tables);
+                keys::add(&mut found, &optimized()?, keys::Asked::Keys(&key), tables);
             }
-            return found;
+            return Ok(found);
         };
         let time_column = columns.iter().position(|c| c.name == window.time_column).unwrap_or_default();
         let mut found = self.time_bounds(plans, time_column, window, reads);
-        if !window.per_window {
-            keys::add(&mut found, &plans.optimized, keys::Asked::Windows(time_column), tables);
+        let is_bounded = |k: &&Known| found.get(&k.table.name).is_some_and(|(reach, _)| reach.is_bounded());
+        if !window.per_window && !reads.iter().all(is_bounded) {
+            keys::add(&mut found, &optimized()?, keys::Asked::Windows(time_column), tables);
         }
-        found
+        Ok(found)
     }
 
     /// Where the columns of the row key are, if no two rows can share one.
@@ -205,6 +224,13 @@ impl Draft {
 fn start(text: &str, windows: &Windows) -> Result<Micros, Fault> {
     let at = Micros::parse(text).map_err(|e| ("start", format!("start: {e}")))?;
     Ok(if text.trim().len() == "2026-01-01".len() { windows.instant(at) } else { at })
+}
+
+/// The columns that readers see, with what they are made of.
+fn published<'a>(spec: &TableSpec, columns: &'a [Column], lineage: &'a Lineage) -> Vec<(&'a str, &'a [ColumnRef])> {
+    let is_there = |name: &str| spec.key.iter().any(|p| p.name == name) || spec.columns.iter().any(|c| c.name == name);
+    let all = columns.iter().zip(&lineage.columns).map(|(c, from)| (c.name.as_str(), from.as_slice()));
+    all.filter(|(name, _)| is_there(name)).collect()
 }
 
 fn timing(d: &Definition) -> Timing {

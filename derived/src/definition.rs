@@ -2,21 +2,27 @@
 //!
 //! Unknown keys are refused, and so is every known key whose effect is not built yet.
 
+mod format;
 mod parse;
 mod refuse;
+mod seed;
+mod source;
+mod words;
 
+pub use format::{Format, json_schema};
 pub use parse::parse;
-
-pub(crate) use parse::of_yaml;
+pub use seed::{Seed, SeedWords};
+pub use source::{ColumnNote, Source, SourceWords};
 
 use crate::fold::Rule;
 use crate::window::WindowSpec;
 use common::value::ValueType;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The YAML of one derived table.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// `dataset.name`.
@@ -66,12 +72,26 @@ pub struct Definition {
     pub retries: Option<u32>,
     /// A run that takes longer fails.
     pub timeout: Option<String>,
+    /// Columns that drop the privacy tags of what they are made of: one, or a list.
+    #[serde(default, deserialize_with = "words::one_or_more")]
+    #[schemars(schema_with = "words::one_or_more_schema::<Untag>")]
+    pub untag: Vec<Untag>,
     /// The SQL, or the name of a file beside this one that ends in `.sql`.
     pub sql: String,
 }
 
-/// What is known of an output column: a description, or more.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+/// A column that drops the privacy tags of what it is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Untag {
+    /// The output column.
+    pub column: String,
+    /// Why that is right, for those who review it.
+    pub reason: String,
+}
+
+/// What is known of an output column.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnRule {
     /// For people.
@@ -79,23 +99,40 @@ pub struct ColumnRule {
     /// The type it must have.
     #[serde(rename = "type")]
     pub ty: Option<ValueType>,
+    /// Privacy tags: what a column is made of hands its tags on, and each must be said again or [`Untag`]ged.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// What must hold of every row.
     #[serde(default)]
     pub tests: Vec<ColumnTest>,
 }
 
 /// What must hold of a column in every row.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnTest {
     /// It has a value.
     NotNull,
+    /// No two rows have the same value; null is none.
+    Unique,
     /// Its value, if it has one, is one of these.
     AcceptedValues(Vec<serde_json::Value>),
+    /// Its value, if it has one, lies between these, both included.
+    Range(RangeSpec),
+}
+
+/// A range of values: numbers, texts, or dates and timestamps as text.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RangeSpec {
+    /// The least that is allowed.
+    pub min: Option<serde_json::Value>,
+    /// The greatest that is allowed.
+    pub max: Option<serde_json::Value>,
 }
 
 /// How rows get into the table.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StrategySpec {
     /// Computed windows, or the whole table, are swapped.
@@ -108,7 +145,7 @@ pub enum StrategySpec {
 }
 
 /// The settings of a merge.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MergeSpec {
     /// The columns that make a row one.
@@ -120,7 +157,7 @@ pub struct MergeSpec {
 }
 
 /// What a windowed table means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Meaning {
     /// Its SQL over all of its inputs; windows only say in which pieces it is computed.
@@ -131,7 +168,7 @@ pub enum Meaning {
 }
 
 /// What happens to appended windows whose input changes later.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Late {
     /// The window is swapped.
@@ -142,7 +179,7 @@ pub enum Late {
 }
 
 /// What a window waits for in an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
     /// All that the window reads of it is complete.
@@ -154,7 +191,7 @@ pub enum Need {
 }
 
 /// Whether an input's changes make windows due.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnChange {
     /// Every change that a window can see.
@@ -165,7 +202,7 @@ pub enum OnChange {
 }
 
 /// The row key of the table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeySpec {
     /// First parts.
@@ -180,7 +217,7 @@ pub struct KeySpec {
 }
 
 /// Refines an input.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputRule {
     /// What a window waits for.

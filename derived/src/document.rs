@@ -4,6 +4,7 @@
 use crate::bounds::{Reach, Step, TimeMap, Unit};
 use crate::definition::{Late, Need, OnChange};
 use crate::fold::MergeRules;
+use crate::lineage::ColumnRef;
 use crate::row_test::RowTest;
 use crate::window::Windows;
 use common::schema::TableSpec;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The version of the document; a runner refuses a newer one.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A compiled definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,10 @@ pub struct Artifact {
     pub tags: Vec<String>,
     /// What the columns mean, for people.
     pub column_descriptions: Vec<(String, String)>,
+    /// Columns that drop the privacy tags of what they are made of, and why.
+    pub untagged: Vec<(String, String)>,
+    /// Columns of inputs that decide which rows there are; what the columns are made of is said of each.
+    pub conditions: Vec<ColumnRef>,
     /// Of everything that decides its rows: the resolved plan, strategy, window and key.
     pub fingerprint: String,
     /// What its author should know.
@@ -67,6 +72,12 @@ pub struct OutputColumn {
     pub name: String,
     /// What a run casts it to; a value that does not fit fails the run.
     pub ty: ValueType,
+    /// Privacy tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Columns of inputs that it is made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<ColumnRef>,
 }
 
 /// A table that the SQL reads.

@@ -1,20 +1,36 @@
 //! The order of tables by what they read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names so that each comes after those it reads; names that no table has are left out, and tables
 /// on a cycle, or behind one, too. The same for the same graph, whatever the order it is given in.
 pub fn order<'a, I: Iterator<Item = &'a str>>(tables: impl Iterator<Item = (&'a str, I)>) -> Vec<&'a str> {
-    let mut graph: BTreeMap<&str, Vec<&str>> = tables.map(|(name, inputs)| (name, inputs.collect())).collect();
-    let mut out = Vec::with_capacity(graph.len());
-    loop {
-        let ready: Vec<_> = graph.iter().filter(|(_, i)| !i.iter().any(|i| graph.contains_key(i))).map(|(n, _)| *n).collect();
-        if ready.is_empty() {
-            return out;
+    let graph: BTreeMap<&str, Vec<&str>> = tables.map(|(name, inputs)| (name, inputs.collect())).collect();
+    let mut readers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut waits: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, inputs) in &graph {
+        for input in inputs.iter().filter(|i| graph.contains_key(*i)) {
+            readers.entry(input).or_default().push(name);
+            *waits.entry(name).or_default() += 1;
         }
-        graph.retain(|name, _| !ready.contains(name));
-        out.extend(ready);
     }
+    let mut out = Vec::with_capacity(graph.len());
+    let mut ready: Vec<&str> = graph.keys().copied().filter(|name| !waits.contains_key(name)).collect();
+    while !ready.is_empty() {
+        let mut next = Vec::new();
+        for reader in ready.iter().flat_map(|name| readers.get(name).into_iter().flatten()) {
+            if let Some(left) = waits.get_mut(reader) {
+                *left -= 1;
+                if *left == 0 {
+                    next.push(*reader);
+                }
+            }
+        }
+        next.sort_unstable();
+        out.append(&mut ready);
+        ready = next;
+    }
+    out
 }
 
 /// The names on one cycle, each reading the next; `None` if there is none.
@@ -22,6 +38,10 @@ pub fn order<'a, I: Iterator<Item = &'a str>>(tables: impl Iterator<Item = (&'a 
 pub fn cycle<'a>(graph: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
     let sorted = order(graph.iter().map(|(name, inputs)| (*name, inputs.iter().copied())));
     // Each table left reads another one left, or it would have been sorted; so a walk must meet itself.
+    let sorted: BTreeSet<&str> = sorted.into_iter().collect();
+    if sorted.len() == graph.len() {
+        return None;
+    }
     let left = |name: &&str| graph.contains_key(*name) && !sorted.contains(name);
     let mut path = vec![*graph.keys().find(|n| left(n))?];
     loop {

@@ -5,8 +5,9 @@
 //! A project is [loaded](project) and compiled into [`Artifact`]s, which are submitted to the master
 //! and read back by runners; [`due::decide`] says what to run now.
 //!
-//! Modules import one way: `problem`, `window`, `graph`, `sql` → `bounds`, `fold`, `row_test` → `touched` →
-//! `definition`, `template` → `document` → `compile` → `project` → `plan`; `document` → `due`, `explain`.
+//! Modules import one way: `yaml`, `problem`, `window`, `graph`, `sql` → `bounds`, `lineage`, `fold`, `row_test`, `unit_test` →
+//! `touched` → `definition`, `template`, `layout` → `document` → `compile` → `project` → `plan`, `select`, `lint`; `document` →
+//! `due`, `explain`.
 
 pub mod bounds;
 pub mod compile;
@@ -16,16 +17,22 @@ pub mod due;
 pub mod explain;
 pub mod fold;
 mod graph;
+pub mod layout;
+pub mod lineage;
+pub mod lint;
 pub mod plan;
 pub mod problem;
 pub mod project;
 pub mod row_test;
+pub mod select;
 pub mod sql;
 mod template;
 #[cfg(test)]
 mod testing;
 pub mod touched;
+pub mod unit_test;
 pub mod window;
+mod yaml;
 
 pub use document::Artifact;
 pub use problem::Problem;

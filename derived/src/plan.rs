@@ -120,7 +120,9 @@ pub fn plan(compiled: &Compiled, catalog: &Catalog, wanted: Wanted<'_>) -> Resul
         remove: Vec::new(),
         problems: compiled.problems().cloned().collect(),
     };
-    for source in &compiled.sources {
+    let created: Vec<_> = compiled.seeds.iter().map(|s| &s.spec).filter(|s| catalog.table(&s.name).is_none()).collect();
+    plan.create.extend(created.into_iter().cloned());
+    for source in compiled.sources.iter().map(|s| &s.spec) {
         match catalog.table(&source.name) {
             None => plan.create.push(source.clone()),
             Some(table) if table.kind == TableKind::Raw && table.spec == *source => {}

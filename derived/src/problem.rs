@@ -24,8 +24,14 @@ impl Problem {
 
     /// A problem with the value of a top-level key of a YAML file.
     pub fn at_key(file: impl Into<String>, text: &str, key: &str, message: impl Into<String>) -> Self {
-        let line = text.lines().position(|l| l.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':')));
-        Self { file: file.into(), line: line.map_or(0, |l| l + 1), column: usize::from(line.is_some()), message: message.into() }
+        Self::at_path(file, text, &[key], message)
+    }
+
+    /// A problem with what lies at a path of keys and item numbers in a YAML file, or else with the deepest part of it that is there.
+    pub fn at_path(file: impl Into<String>, text: &str, path: &[&str], message: impl Into<String>) -> Self {
+        let path: Vec<String> = path.iter().map(|p| (*p).to_owned()).collect();
+        let (line, column) = crate::yaml::Places::of(text).nearest(&path).unwrap_or((0, 0));
+        Self { file: file.into(), line, column, message: message.into() }
     }
 
     /// The same problem as an error that crosses the crate's edge.

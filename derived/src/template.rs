@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What templates may use.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Templates {
     /// By name.
     pub variables: BTreeMap<String, serde_json::Value>,
@@ -44,32 +44,68 @@ impl Object for Opaque {
     }
 }
 
-impl Templates {
+/// Renders SQL. Macros are parsed once.
+#[derive(Debug)]
+pub struct Renderer {
+    templates: Templates,
+    env: Environment<'static>,
+    /// What is wrong with macro files, by name.
+    broken: BTreeMap<String, Problem>,
+    context: Value,
+}
+
+impl Renderer {
+    /// A renderer with these variables and macros.
+    #[must_use]
+    pub fn new(templates: Templates) -> Self {
+        let mut env = Environment::new();
+        env.set_undefined_behavior(UndefinedBehavior::Strict);
+        env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        let mut broken = BTreeMap::new();
+        for (name, source) in &templates.macros {
+            if let Err(e) = env.add_template_owned(name.clone(), source.clone()) {
+                broken.insert(name.clone(), problem(Origin { file: &format!("macros/{name}"), lines_before: 0 }, &e));
+            }
+        }
+        let window =
+            Value::from_pairs([("start", Value::from_object(Opaque(WINDOW_START))), ("end", Value::from_object(Opaque(WINDOW_END)))]);
+        let context = minijinja::context! {
+            var => Value::from(Serde(&templates.variables)),
+            window => window,
+            run_time => Value::from_object(Opaque(RUN_TIME)),
+        };
+        Self { templates, env, broken, context }
+    }
+
+    /// Whether it renders with these.
+    #[must_use]
+    pub fn is_of(&self, templates: &Templates) -> bool {
+        self.templates == *templates
+    }
+
     /// Renders one SQL text.
     ///
     /// # Errors
     /// What the template asks for and cannot have, with its line.
     pub fn render(&self, origin: Origin<'_>, text: &str) -> Result<String, Problem> {
-        let mut env = Environment::new();
-        env.set_undefined_behavior(UndefinedBehavior::Strict);
-        env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        for (name, source) in &self.macros {
-            env.add_template_owned(name.clone(), source.clone())
-                .map_err(|e| problem(Origin { file: &format!("macros/{name}"), lines_before: 0 }, &e))?;
+        if !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark)) {
+            return Ok(text.strip_suffix('\n').unwrap_or(text).to_owned());
         }
-        let window =
-            Value::from_pairs([("start", Value::from_object(Opaque(WINDOW_START))), ("end", Value::from_object(Opaque(WINDOW_END)))]);
-        let context = minijinja::context! {
-            var => Value::from(Serde(&self.variables)),
-            window => window,
-            run_time => Value::from_object(Opaque(RUN_TIME)),
-        };
-        let rendered = env.render_named_str(MAIN, text, context).map_err(|e| match e.name() {
-            Some(name) if name != MAIN => problem(Origin { file: &format!("macros/{name}"), lines_before: 0 }, &e),
-            _ => problem(origin, &e),
-        })?;
+        let rendered = self.env.render_named_str(MAIN, text, &self.context).map_err(|e| self.fault(origin, &e))?;
         check_placeholders(origin, &rendered)?;
         Ok(rendered)
+    }
+
+    fn fault(&self, origin: Origin<'_>, error: &minijinja::Error) -> Problem {
+        if error.kind() == ErrorKind::TemplateNotFound
+            && let Some((_, problem)) = self.broken.iter().find(|(name, _)| error.to_string().contains(name.as_str()))
+        {
+            return problem.clone();
+        }
+        match error.name() {
+            Some(name) if name != MAIN => problem(Origin { file: &format!("macros/{name}"), lines_before: 0 }, error),
+            _ => problem(origin, error),
+        }
     }
 }
 
@@ -113,7 +149,7 @@ mod tests {
             variables: BTreeMap::from([("gap".into(), serde_json::json!(30))]),
             macros: BTreeMap::from([("m.jinja".into(), "{% macro gap(c) %}{{ c }} + interval '{{ 30 }} minutes'{% endmacro %}".into())]),
         };
-        templates.render(Origin { file: "derived/x.yaml", lines_before: 4 }, text)
+        Renderer::new(templates).render(Origin { file: "derived/x.yaml", lines_before: 4 }, text)
     }
 
     #[test]

@@ -8,6 +8,7 @@ use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTi
 use chrono_tz::Tz;
 use common::time::{Micros, parse_duration};
 use common::version::RangeSet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a table's time is cut into windows.
@@ -29,7 +30,7 @@ enum Every {
 }
 
 /// [`Windows`] as written in a definition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowSpec {
     /// `hour`, `day`, `week`, `month` or a duration (`15m`).

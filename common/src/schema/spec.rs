@@ -1,6 +1,7 @@
 use crate::time::parse_duration;
 use crate::value::ValueType;
 use crate::{Error, Result, limits};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +62,7 @@ pub struct TableSpec {
 }
 
 /// How a table's SSTables are compacted. Within a time slice, where a table has slices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CompactionKind {
     /// SSTables of about one size are merged. Writes least; a read looks into the most files, and replaced versions
@@ -75,7 +76,7 @@ pub enum CompactionKind {
 }
 
 /// A family's settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FamilySpec {
     /// Which cells a reader no longer sees. Default: the newest version of each column only.
@@ -87,7 +88,7 @@ pub struct FamilySpec {
 }
 
 /// Which cells of a family are condemned: they are never seen by a reader, and compaction removes them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum GcRule {
     /// Nothing is condemned.
@@ -177,6 +178,23 @@ pub struct ColumnSpec {
 
 fn data_family() -> String {
     DATA_FAMILY.into()
+}
+
+impl JsonSchema for KeyPartSpec {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "KeyPart".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let types: Vec<_> = ValueType::ALL.iter().map(|t| t.name()).collect();
+        json_schema!({
+            "description": "one name with its type, as in {user_id: string} or {at: timestamp desc}",
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": { "type": "string", "pattern": format!("^({})( (asc|desc|nullable|hidden))*$", types.join("|")) }
+        })
+    }
 }
 
 impl Serialize for KeyPartSpec {

@@ -12,10 +12,11 @@ use datafusion::logical_expr::logical_plan::{Join, Unnest, Window};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator};
 use std::collections::BTreeMap;
 
-/// Names of the functions that stand for window ends in the plan.
-pub(crate) const START_FUNCTION: &str = "__window_start";
+/// Names of the functions that stand for window ends in the plan; with `()` as long as the placeholders, so that places
+/// in SQL stay what they are.
+pub(crate) const START_FUNCTION: &str = "__wnd_start";
 /// See [`START_FUNCTION`].
-pub(crate) const END_FUNCTION: &str = "__window_end";
+pub(crate) const END_FUNCTION: &str = "__wnd_end";
 
 /// What was found about one scan.
 #[derive(Clone, Debug)]

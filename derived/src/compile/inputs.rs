@@ -8,6 +8,7 @@ use crate::document::{Input, InputTime, OutputWindow};
 use common::time::{Micros, parse_duration};
 use common::value::ValueType;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub(super) fn all(
     definition: &Definition,
@@ -82,6 +83,14 @@ pub(super) fn warnings(window: Option<&OutputWindow>, inputs: &[Input]) -> Vec<S
     let waiting =
         waiting.map(|(i, days)| format!("{}: a window waits up to {days} days for it; choose need: latest if that is too long", i.name));
     unbounded.chain(waiting).collect()
+}
+
+/// A table cannot promise to be fresher than what it reads.
+pub(super) fn staleness(freshness: Option<Duration>, reads: &[&Known]) -> Vec<String> {
+    let Some(promised) = freshness else { return Vec::new() };
+    let later = reads.iter().filter_map(|k| Some((&k.table.name, k.freshness.filter(|f| *f > promised)?)));
+    let hours = |d: Duration| d.as_secs_f64() / 3600.0;
+    later.map(|(name, of)| format!("freshness: {name} may be {} h behind, so {} h cannot be kept", hours(of), hours(promised))).collect()
 }
 
 /// Days from the end of a window until an input is complete for it, in the year with the longest wait that is

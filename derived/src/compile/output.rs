@@ -1,8 +1,9 @@
 //! The table that a definition makes: columns, types and row key.
 
-use crate::definition::{ColumnTest, Definition, StrategySpec};
+use crate::definition::{ColumnTest, Definition, RangeSpec, StrategySpec};
 use crate::document::OutputColumn;
 use crate::fold::{MergeColumn, MergeRules, Part};
+use crate::lineage::ColumnRef;
 use crate::row_test::RowTest;
 use common::schema::{ColumnSpec, DATA_FAMILY, FamilySpec, KeyPartSpec, TableSpec, is_json};
 use common::value::ValueType;
@@ -213,30 +214,61 @@ fn part(definition: &Definition, words: &str, columns: &[Column]) -> Result<KeyP
     Ok(KeyPartSpec { name: name.into(), ty: column.ty, descending, nullable: column.nullable && !is_time, hidden: false })
 }
 
-pub(super) fn tests(definition: &Definition) -> Result<Vec<RowTest>, Fault> {
+pub(super) fn tests(definition: &Definition, columns: &[Column]) -> Result<Vec<RowTest>, Fault> {
     let mut out = Vec::new();
     for (column, rule) in &definition.columns {
         for test in &rule.tests {
             out.push(match test {
                 ColumnTest::NotNull => RowTest::NotNull { column: column.clone() },
+                ColumnTest::Unique => RowTest::Unique { column: published(definition, column)? },
                 ColumnTest::AcceptedValues(values) => RowTest::AcceptedValues { column: column.clone(), values: texts(column, values)? },
+                ColumnTest::Range(range) => self::range(column, find("columns", "columns", column, columns)?.ty, range)?,
             });
         }
     }
     Ok(out)
 }
 
+/// A column that readers see: a merge folds its rows, so of others there is nothing to compare.
+fn published(definition: &Definition, column: &str) -> Result<String, Fault> {
+    match &definition.strategy {
+        StrategySpec::Merge(m) if !m.key.iter().any(|k| k == column) && !m.columns.contains_key(column) => {
+            Err(("columns", format!("columns: {column}: unique: the merge does not publish it: add it to strategy.merge.columns")))
+        }
+        _ => Ok(column.to_owned()),
+    }
+}
+
+fn range(column: &str, ty: ValueType, range: &RangeSpec) -> Result<RowTest, Fault> {
+    let wrong = |e: String| ("columns", format!("columns: {column}: range: {e}"));
+    let end = |value: &Option<serde_json::Value>| match value {
+        None => Ok(None),
+        Some(value) => text(column, value).map(Some),
+    };
+    let (min, max) = (end(&range.min)?, end(&range.max)?);
+    if min.is_none() && max.is_none() {
+        return Err(wrong("give min, max, or both".into()));
+    }
+    let test = RowTest::Range { column: column.to_owned(), min, max };
+    test.check(ty).map_err(wrong)?;
+    Ok(test)
+}
+
 fn texts(column: &str, values: &[serde_json::Value]) -> Result<Vec<String>, Fault> {
-    let text = |v: &serde_json::Value| match v {
+    values.iter().map(|v| text(column, v)).collect()
+}
+
+fn text(column: &str, value: &serde_json::Value) -> Result<String, Fault> {
+    match value {
         serde_json::Value::String(s) => Ok(s.clone()),
         serde_json::Value::Number(n) => Ok(n.to_string()),
         serde_json::Value::Bool(b) => Ok(b.to_string()),
-        other => Err(("columns", format!("columns: {column}: accepted value {other} is not text, a number or a boolean"))),
-    };
-    values.iter().map(text).collect()
+        other => Err(("columns", format!("columns: {column}: {other} is not text, a number or a boolean"))),
+    }
 }
 
-/// What a run casts each column to.
-pub(super) fn outputs(columns: &[Column]) -> Vec<OutputColumn> {
-    columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty }).collect()
+/// What a run casts each column to, and what it is made of.
+pub(super) fn outputs(columns: &[Column], from: Vec<Vec<ColumnRef>>, tags: Vec<Vec<String>>) -> Vec<OutputColumn> {
+    let all = columns.iter().zip(from).zip(tags);
+    all.map(|((c, from), tags)| OutputColumn { name: c.name.clone(), ty: c.ty, tags, from }).collect()
 }

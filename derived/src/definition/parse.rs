@@ -1,36 +1,30 @@
 use super::refuse::not_built;
 use super::{Definition, StrategySpec};
 use crate::problem::Problem;
+use crate::yaml;
 use serde_yaml_ng::Value;
-use serde_yaml_ng::with::singleton_map_recursive;
 
 /// Reads one definition.
 ///
 /// # Errors
-/// What is wrong, with line and column where the YAML parser knows them.
+/// What is wrong, with line and column.
 pub fn parse(file: &str, text: &str) -> Result<Definition, Problem> {
-    let keys: Value = serde_yaml_ng::from_str(text).map_err(|e| of_yaml(file, &e))?;
-    let Value::Mapping(keys) = &keys else {
-        return Err(Problem::in_file(file, "a definition is a map of keys: name, strategy, sql and so on"));
+    let definition: Definition = match yaml::read(file, text) {
+        Ok(definition) => definition,
+        Err(problem) => return Err(refused(file, text).unwrap_or(problem)),
     };
-    for key in keys.keys().filter_map(Value::as_str) {
-        if let Some(why) = not_built(key) {
-            return Err(Problem::at_key(file, text, key, format!("{key}: {why}")));
-        }
-    }
-    let definition: Definition =
-        singleton_map_recursive::deserialize(serde_yaml_ng::Deserializer::from_str(text)).map_err(|e| of_yaml(file, &e))?;
     check(&definition).map_err(|(key, message)| Problem::at_key(file, text, key, message))?;
     Ok(definition)
 }
 
-/// A YAML error with its place.
-pub(crate) fn of_yaml(file: &str, error: &serde_yaml_ng::Error) -> Problem {
-    let (line, column) = error.location().map_or((0, 0), |l| (l.line(), l.column()));
-    let text = error.to_string();
-    // The place is said once, in front.
-    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-    Problem { file: file.into(), line, column, message: message.to_owned() }
+/// Why what is no definition would not be one even if the rest of it were right.
+fn refused(file: &str, text: &str) -> Option<Problem> {
+    let keys: Value = serde_yaml_ng::from_str(text).ok()?;
+    let Value::Mapping(keys) = &keys else {
+        return Some(Problem::in_file(file, "a definition is a map of keys: name, strategy, sql and so on"));
+    };
+    let known = keys.keys().filter_map(Value::as_str).find_map(|key| Some((key, not_built(key)?)));
+    known.map(|(key, why)| Problem::at_key(file, text, key, format!("{key}: {why}")))
 }
 
 type Fault = (&'static str, String);
@@ -51,6 +45,7 @@ fn check(d: &Definition) -> Result<(), Fault> {
     }
     check_window(d)?;
     check_strategy(d)?;
+    check_tags(d)?;
     check_inputs(d)
 }
 
@@ -96,6 +91,15 @@ fn check_strategy(d: &Definition) -> Result<(), Fault> {
         },
         _ => Ok(()),
     }
+}
+
+fn check_tags(d: &Definition) -> Result<(), Fault> {
+    for untag in &d.untag {
+        if untag.reason.trim().is_empty() {
+            return Err(("untag", format!("untag: {}: give a reason, for those who review it", untag.column)));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the row key, if one is given, has exactly the columns of the merge key.

@@ -1,10 +1,11 @@
 use super::part::order;
 use common::value::{Value, ValueType};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the values of one column fold. "Earlier" and "later" are by window, and within a window by
 /// `order_by`, then by the rows' values. Null counts as no value but for `latest` and `first`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// That of the last row, null included.

@@ -1,10 +1,10 @@
-use crate::definition::of_yaml;
+use crate::definition::{Seed, Source};
 use crate::problem::Problem;
 use crate::template::Templates;
-use common::schema::TableSpec;
+use crate::unit_test::UnitTest;
+use crate::yaml;
 use common::{Error, Result};
 use serde::Deserialize;
-use serde_yaml_ng::with::singleton_map_recursive;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -14,15 +14,36 @@ pub struct Project {
     files: BTreeMap<String, String>,
 }
 
+/// Folders of a project, each with the endings of the files in it that count.
+pub const FOLDERS: [(&str, &[&str]); 5] = [
+    ("sources", &["yaml", "yml"]),
+    ("seeds", &["csv", "yaml", "yml"]),
+    ("derived", &["yaml", "yml", "sql"]),
+    ("macros", &["jinja"]),
+    ("tests", &["yaml", "yml"]),
+];
+
 /// `stele.yaml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
+    /// What templates find under `var`.
     #[serde(default)]
     variables: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    lint: LintSettings,
 }
 
-const SETTINGS: &str = "stele.yaml";
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LintSettings {
+    /// Rules that are not asked for.
+    #[serde(default)]
+    off: Vec<String>,
+}
+
+/// Settings of a project.
+pub const SETTINGS: &str = "stele.yaml";
 
 impl Project {
     /// A project of these files, by their path within it (`derived/revenue.yaml`).
@@ -40,7 +61,7 @@ impl Project {
             return Err(Error::not_found(format!("'{}' is not a folder: name a project's folder", folder.display())));
         }
         let mut files = BTreeMap::new();
-        for (name, endings) in [("sources", &["yaml", "yml"][..]), ("derived", &["yaml", "yml", "sql"]), ("macros", &["jinja"])] {
+        for (name, endings) in FOLDERS {
             read_folder(folder, name, endings, &mut files)?;
         }
         if folder.join(SETTINGS).is_file() {
@@ -50,41 +71,82 @@ impl Project {
     }
 
     /// The file of this path.
-    pub(super) fn file(&self, path: &str) -> Option<&str> {
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<&str> {
         self.files.get(path).map(String::as_str)
     }
 
+    /// All files by path, in order.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()))
+    }
+
     /// Definitions by path, in order.
-    pub(super) fn definitions(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn definitions(&self) -> impl Iterator<Item = (&str, &str)> {
         self.yaml_under("derived/")
     }
 
     fn yaml_under(&self, folder: &'static str) -> impl Iterator<Item = (&str, &str)> {
-        let files = self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-        files.filter(move |(path, _)| path.starts_with(folder) && (path.ends_with(".yaml") || path.ends_with(".yml")))
+        self.files().filter(move |(path, _)| path.starts_with(folder) && (path.ends_with(".yaml") || path.ends_with(".yml")))
     }
 
     /// Raw tables, each with its file: as declared, or what is wrong with the file.
-    pub(super) fn sources(&self) -> impl Iterator<Item = (&str, &str, Result<TableSpec, Problem>)> {
-        self.yaml_under("sources/").map(|(path, text)| (path, text, source(path, text)))
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &str, Result<Source, Problem>)> {
+        self.yaml_under("sources/").map(|(path, text)| (path, text, Source::parse(path, text)))
+    }
+
+    /// Lookup tables, each with its CSV file and the text that may name it.
+    pub fn seeds(&self) -> impl Iterator<Item = (&str, &str, Result<Seed, Problem>)> {
+        let sheets = self.files().filter(|(path, _)| path.starts_with("seeds/") && path.ends_with(".csv"));
+        sheets.map(|(path, text)| {
+            let stem = path.trim_end_matches(".csv");
+            let beside = ["yaml", "yml"].iter().find_map(|e| self.files.get_key_value(&format!("{stem}.{e}")));
+            let beside = beside.map(|(path, text)| (path.as_str(), text.as_str()));
+            (path, beside.map_or("", |(_, text)| text), Seed::parse(path, text, beside))
+        })
+    }
+
+    /// YAML files of `seeds/` without a CSV file.
+    pub(super) fn stray_seeds(&self) -> impl Iterator<Item = Problem> {
+        let stray = |path: &&str| !self.files.contains_key(&format!("{}.csv", path.trim_end_matches(".yml").trim_end_matches(".yaml")));
+        let message = "there is no CSV file of this name beside it: rename or remove it";
+        self.yaml_under("seeds/").map(|(path, _)| path).filter(stray).map(move |path| Problem::in_file(path, message))
+    }
+
+    /// Unit tests, each as read, or what is wrong with its file.
+    pub fn tests(&self) -> impl Iterator<Item = Result<UnitTest, Problem>> {
+        self.yaml_under("tests/").map(|(path, text)| UnitTest::parse(path, text))
+    }
+
+    fn settings(&self) -> Result<Settings, Problem> {
+        Ok(match self.file(SETTINGS) {
+            Some(text) if !text.trim().is_empty() => yaml::read(SETTINGS, text)?,
+            _ => Settings::default(),
+        })
+    }
+
+    /// The variables of `stele.yaml`.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn variables(&self) -> Result<BTreeMap<String, serde_json::Value>, Problem> {
+        Ok(self.settings()?.variables)
+    }
+
+    /// Lint rules that the project turns off.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn lint_off(&self) -> Result<Vec<String>, Problem> {
+        Ok(self.settings()?.lint.off)
     }
 
     /// Variables and macros.
     pub(super) fn templates(&self) -> Result<Templates, Problem> {
-        let settings: Settings = match self.file(SETTINGS) {
-            Some(text) if !text.trim().is_empty() => serde_yaml_ng::from_str(text).map_err(|e| of_yaml(SETTINGS, &e))?,
-            _ => Settings::default(),
-        };
+        let settings = self.settings()?;
         let macros = self.files.iter().filter_map(|(path, text)| Some((path.strip_prefix("macros/")?.to_owned(), text.clone())));
         Ok(Templates { variables: settings.variables, macros: macros.collect() })
     }
-}
-
-fn source(path: &str, text: &str) -> Result<TableSpec, Problem> {
-    let spec: TableSpec =
-        singleton_map_recursive::deserialize(serde_yaml_ng::Deserializer::from_str(text)).map_err(|e| of_yaml(path, &e))?;
-    spec.check().map_err(|e| Problem::in_file(path, e.message))?;
-    Ok(spec)
 }
 
 fn read_folder(root: &Path, folder: &str, endings: &[&str], files: &mut BTreeMap<String, String>) -> Result<()> {

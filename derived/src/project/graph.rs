@@ -1,37 +1,65 @@
 //! Definitions as a graph: who reads whom, who is broken, and who is blocked by that.
 
 use super::nodes::{Node, NodeState};
-use crate::compile::{Draft, Known, NewSession};
-use crate::document::Artifact;
+use crate::compile::{Draft, Known, declared};
+use crate::definition::{ColumnNote, Seed, Source};
 use crate::graph::{cycle, order};
 use crate::problem::Problem;
 use common::ids::TableId;
 use common::schema::{Table, TableKind, TableSpec};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    sources: Vec<TableSpec>,
-    /// The file of each source.
-    source_files: BTreeMap<String, String>,
-    known: BTreeMap<String, Known>,
-    drafts: BTreeMap<String, Draft>,
-    failed: Vec<Node>,
+    pub sources: Vec<Source>,
+    pub seeds: Vec<Seed>,
+    /// The file of each source and seed.
+    files: BTreeMap<String, String>,
+    pub known: BTreeMap<String, Arc<Known>>,
+    pub drafts: BTreeMap<String, Arc<Draft>>,
+    pub failed: Vec<Node>,
     /// What cannot be read, by the name of what is wrong with it.
-    broken: BTreeMap<String, BTreeSet<String>>,
+    pub broken: BTreeMap<String, BTreeSet<String>>,
+    /// Tables that definitions read and nobody knows.
+    pub unknown: BTreeSet<String>,
 }
 
 impl Graph {
     /// Adds a raw table of the project; a problem if its name is taken.
-    pub fn add_source(&mut self, file: &str, spec: TableSpec) -> Option<Problem> {
-        if let Some(other) = self.source_files.get(&spec.name) {
+    pub fn add_source(&mut self, source: Source) -> Option<Problem> {
+        let problem = self.add_table(&source.file, &source.spec, &source.notes, source.freshness);
+        if problem.is_none() {
+            self.sources.push(source);
+        }
+        problem
+    }
+
+    /// Adds a lookup table of the project; a problem if its name is taken.
+    pub fn add_seed(&mut self, seed: Seed) -> Option<Problem> {
+        let problem = self.add_table(&seed.file, &seed.spec, &seed.notes, None);
+        if problem.is_none() {
+            self.seeds.push(seed);
+        }
+        problem
+    }
+
+    fn add_table(
+        &mut self,
+        file: &str,
+        spec: &TableSpec,
+        notes: &BTreeMap<String, ColumnNote>,
+        freshness: Option<Duration>,
+    ) -> Option<Problem> {
+        if let Some(other) = self.files.get(&spec.name) {
             return Some(Problem::in_file(file, format!("table '{}' is declared in {other} too: remove one", spec.name)));
         }
-        self.source_files.insert(spec.name.clone(), file.to_owned());
+        self.files.insert(spec.name.clone(), file.to_owned());
         match Table::create(TableId(0), TableKind::Raw, spec.clone()) {
             Ok(table) => {
-                self.known.insert(spec.name.clone(), Known { table, derived: false, windows: None });
-                self.sources.push(spec);
+                let tags = declared(&spec.name, notes.iter().map(|(c, note)| (c.as_str(), note.tags.as_slice())));
+                self.known.insert(spec.name.clone(), Arc::new(Known { table, derived: false, windows: None, tags, freshness }));
                 None
             }
             Err(e) => Some(Problem::in_file(file, e.message)),
@@ -48,13 +76,13 @@ impl Graph {
     /// Adds raw tables that exist and the project does not declare.
     pub fn add_cluster(&mut self, tables: &[Table]) {
         for table in tables.iter().filter(|t| t.kind == TableKind::Raw) {
-            let known = Known { table: table.clone(), derived: false, windows: None };
-            self.known.entry(table.name.clone()).or_insert(known);
+            let known = || Arc::new(Known { table: table.clone(), derived: false, windows: None, tags: BTreeMap::new(), freshness: None });
+            self.known.entry(table.name.clone()).or_insert_with(known);
         }
     }
 
     /// Adds a definition's draft, or what is wrong with it.
-    pub fn add(&mut self, file: &str, text: &str, draft: Result<Draft, Problem>) {
+    pub fn add(&mut self, file: &str, text: &str, draft: Result<Arc<Draft>, Problem>) {
         let draft = match draft {
             Ok(draft) => draft,
             Err(problem) => return self.fail(name_in(text).unwrap_or_else(|| file.to_owned()), file, problem),
@@ -71,71 +99,55 @@ impl Graph {
             return self.fail(name.clone(), file, both(file, &other));
         }
         if self.known.contains_key(&name) {
-            let place = self.source_files.get(&name).map_or_else(|| "a raw table of the cluster".to_owned(), Clone::clone);
+            let place = self.files.get(&name).map_or_else(|| "a raw table of the cluster".to_owned(), Clone::clone);
             let problem = Problem::at_key(file, text, "name", format!("table '{name}' is a source already ({place}): rename one"));
             return self.fail(name, file, problem);
         }
         self.drafts.insert(name, draft);
     }
 
-    fn fail(&mut self, name: String, file: &str, problem: Problem) {
+    pub fn fail(&mut self, name: String, file: &str, problem: Problem) {
         self.broken.insert(name.clone(), BTreeSet::from([name.clone()]));
         self.failed.push(Node { name, file: file.into(), state: NodeState::Failed(problem) });
     }
 
-    /// Compiles what can be, inputs first.
-    pub fn compile(mut self, new_session: NewSession<'_>) -> (Vec<TableSpec>, Vec<Node>) {
+    /// Definitions, inputs first; those on a circle are failed.
+    pub fn sorted(&mut self) -> Vec<Arc<Draft>> {
         self.fail_cycles();
         let edges = self.drafts.iter().map(|(name, d)| (name.as_str(), d.parsed.reads.iter().map(String::as_str)));
         let sorted: Vec<String> = order(edges).into_iter().map(str::to_owned).collect();
-        let mut nodes = Vec::new();
-        for name in sorted {
-            let Some(draft) = self.drafts.remove(&name) else { continue };
-            let file = draft.file.clone();
-            let state = match self.compile_one(&draft, new_session) {
-                Ok(Some(artifact)) => NodeState::Compiled(Box::new(artifact)),
-                Ok(None) => NodeState::Blocked(self.broken.get(&name).into_iter().flatten().cloned().collect()),
-                Err(problem) => {
-                    self.fail(name, &file, problem);
-                    continue;
-                }
-            };
-            nodes.push(Node { name, file, state });
-        }
-        nodes.append(&mut self.failed);
-        (self.sources, nodes)
+        sorted.iter().filter_map(|name| self.drafts.get(name).cloned()).collect()
     }
 
-    /// `None`: it is blocked.
-    fn compile_one(&mut self, draft: &Draft, new_session: NewSession<'_>) -> Result<Option<Artifact>, Problem> {
-        let name = &draft.definition.name;
-        let blockers: BTreeSet<String> = draft.parsed.reads.iter().filter_map(|r| self.broken.get(r)).flatten().cloned().collect();
-        if !blockers.is_empty() {
-            self.broken.insert(name.clone(), blockers);
-            return Ok(None);
+    /// What is wrong upstream of a definition, if anything is; its own readers are then blocked by the same.
+    pub fn blockers(&mut self, draft: &Draft) -> Option<Vec<String>> {
+        let reads = draft.parsed.reads.iter();
+        let blockers: BTreeSet<String> = reads.filter_map(|r| self.broken.get(r)).flatten().cloned().collect();
+        if blockers.is_empty() {
+            return None;
         }
-        if let Some(unknown) = draft.parsed.reads.iter().find(|r| !self.known.contains_key(*r)) {
-            return Err(self.unknown_table(draft, unknown));
-        }
-        let artifact = draft.compile(new_session, &self.known)?;
-        let table =
-            Table::create(TableId(0), TableKind::Derived, artifact.spec.clone()).map_err(|e| Problem::in_file(&draft.file, e.message))?;
-        // What a merge publishes is folded over windows: its rows lie in none.
-        let windows = artifact.window.as_ref().filter(|_| table.time_column.is_some()).map(|w| w.windows.clone());
-        self.known.insert(name.clone(), Known { table, derived: true, windows });
-        Ok(Some(artifact))
+        self.broken.insert(draft.definition.name.clone(), blockers.clone());
+        Some(blockers.into_iter().collect())
     }
 
-    fn unknown_table(&self, draft: &Draft, unknown: &str) -> Problem {
+    /// A table that a definition reads and nobody knows.
+    pub fn missing(&mut self, draft: &Draft) -> Option<Problem> {
+        let missing: Vec<&String> = draft.parsed.reads.iter().filter(|r| !self.known.contains_key(*r)).collect();
+        self.unknown.extend(missing.iter().map(|r| (*r).clone()));
+        let unknown = *missing.first()?;
         let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
         let near: Vec<&str> = self.known.keys().filter(|k| last(k) == last(unknown)).map(String::as_str).collect();
-        let all: Vec<&str> = self.known.keys().map(String::as_str).collect();
-        let (intro, names) = if near.is_empty() { ("there are", all) } else { ("did you mean", near) };
-        let message = format!("sql: table '{unknown}' is neither a source nor a definition; {intro} {}", names.join(", "));
-        if draft.sql_file == draft.file {
-            return Problem::at_key(&draft.file, &draft.yaml, "sql", message);
-        }
-        Problem::in_file(&draft.sql_file, message)
+        let meant = crate::yaml::nearest(unknown, self.known.keys().map(String::as_str));
+        let hint = match (near.as_slice(), meant) {
+            ([], None) => format!("there are {}", self.known.keys().take(NAMED).cloned().collect::<Vec<_>>().join(", ")),
+            ([], Some(meant)) => format!("did you mean {meant}?"),
+            (near, _) => format!("did you mean {}?", near.join(", ")),
+        };
+        let message = format!("sql: table '{unknown}' is neither a source nor a definition; {hint}");
+        Some(match draft.sql_file == draft.file {
+            true => Problem::at_key(&draft.file, &draft.yaml, "sql", message),
+            false => Problem::in_file(&draft.sql_file, message),
+        })
     }
 
     fn fail_cycles(&mut self) {
@@ -157,6 +169,9 @@ impl Graph {
         }
     }
 }
+
+/// So many tables at most are named to someone who asked for one that is not there.
+const NAMED: usize = 20;
 
 /// The name that a broken file seems to give its table.
 fn name_in(text: &str) -> Option<String> {

@@ -1,21 +1,27 @@
+use super::compiler::Compiler;
 use super::files::Project;
-use super::graph::Graph;
-use crate::compile::{Draft, NewSession, read, sql_problem};
-use crate::definition;
+use crate::compile::{Draft, NewSession, Planner, sql_problem};
+use crate::definition::{self, Seed, Source};
 use crate::document::Artifact;
 use crate::problem::Problem;
-use crate::template::{Origin, Templates};
-use common::schema::{Table, TableSpec};
+use crate::template::{Origin, Renderer};
+use common::schema::Table;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A compiled project.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Compiled {
     /// Raw tables that the project declares.
-    pub sources: Vec<TableSpec>,
+    pub sources: Vec<Source>,
+    /// Lookup tables that lie in the project.
+    pub seeds: Vec<Seed>,
     /// Derived tables, inputs first; failed ones at the end.
     pub nodes: Vec<Node>,
     /// What is wrong with files that are no definitions.
     pub problems: Vec<Problem>,
+    /// Tables that definitions read and nobody knows.
+    pub unknown: BTreeSet<String>,
 }
 
 /// One definition.
@@ -33,7 +39,7 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeState {
     /// It compiles.
-    Compiled(Box<Artifact>),
+    Compiled(Arc<Artifact>),
     /// It is wrong.
     Failed(Problem),
     /// It reads tables that are wrong: these.
@@ -63,51 +69,34 @@ impl Project {
     /// Compiles all definitions. `cluster`: raw tables that exist; the project's own sources win over them.
     #[must_use]
     pub fn compile(&self, new_session: NewSession<'_>, cluster: &[Table]) -> Compiled {
-        let mut graph = Graph::default();
-        let mut problems = Vec::new();
-        let templates = self.templates().unwrap_or_else(|problem| {
-            problems.push(problem);
-            Templates::default()
-        });
-        for (path, text, spec) in self.sources() {
-            match spec {
-                Ok(spec) => problems.extend(graph.add_source(path, spec)),
-                Err(problem) => {
-                    graph.broken_source(text);
-                    problems.push(problem);
-                }
-            }
+        match Compiler::new(new_session) {
+            Ok(mut compiler) => compiler.compile(self, cluster),
+            Err(e) => Compiled { problems: vec![Problem::in_file("", e.message)], ..Compiled::default() },
         }
-        graph.add_cluster(cluster);
-        for (path, text) in self.definitions() {
-            graph.add(path, text, self.draft(path, text, &templates, new_session));
-        }
-        let (sources, nodes) = graph.compile(new_session);
-        Compiled { sources, nodes, problems }
     }
 
     /// Reads a definition and its SQL, without resolving it.
-    fn draft(&self, file: &str, yaml: &str, templates: &Templates, new_session: NewSession<'_>) -> Result<Draft, Problem> {
+    pub(super) fn draft(&self, file: &str, yaml: &str, renderer: &Renderer, planner: &Planner) -> Result<Draft, Problem> {
         let definition = definition::parse(file, yaml)?;
-        let (sql_file, lines_before, source) = match sql_file(&definition.sql) {
-            Some(name) => {
-                let path = file.rsplit_once('/').map_or_else(|| name.to_owned(), |(folder, _)| format!("{folder}/{name}"));
+        let (sql_file, lines_before, source) = match sql_file(file, &definition.sql) {
+            Some(path) => {
                 let text = self.file(&path).ok_or_else(|| Problem::at_key(file, yaml, "sql", format!("sql: there is no file '{path}'")))?;
                 (path, 0, text.to_owned())
             }
             None => (file.to_owned(), lines_before_inline(yaml), definition.sql.clone()),
         };
-        let rendered = templates.render(Origin { file: &sql_file, lines_before }, &source)?;
+        let rendered = renderer.render(Origin { file: &sql_file, lines_before }, &source)?;
         let wrong = |e: common::Error| sql_problem(&sql_file, yaml, file, lines_before, &e.message);
-        let parsed = new_session().and_then(|session| read(&session, &rendered)).map_err(wrong)?;
+        let parsed = planner.read(&rendered).map_err(wrong)?;
         Ok(Draft { file: file.into(), yaml: yaml.into(), sql_file: sql_file.clone(), lines_before, source, parsed, definition })
     }
 }
 
-/// The name of the file, if `sql` is one.
-fn sql_file(sql: &str) -> Option<&str> {
+/// The path of the file, if `sql` names one.
+pub(super) fn sql_file(file: &str, sql: &str) -> Option<String> {
     let sql = sql.trim();
-    (sql.ends_with(".sql") && !sql.contains(char::is_whitespace)).then_some(sql)
+    let is_name = sql.ends_with(".sql") && !sql.contains(char::is_whitespace);
+    is_name.then(|| file.rsplit_once('/').map_or_else(|| sql.to_owned(), |(folder, _)| format!("{folder}/{sql}")))
 }
 
 /// Lines of a YAML file before its inline SQL.

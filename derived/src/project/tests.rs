@@ -394,7 +394,7 @@ fn a_document_leads_back_to_its_artifact() {
     .unwrap();
     let document = artifact.to_document().unwrap();
     assert_eq!(Artifact::from_document(&document).unwrap(), artifact);
-    let newer = document.replacen("\"format\":1", "\"format\":9", 1);
+    let newer = document.replacen("\"format\":2", "\"format\":9", 1);
     assert!(Artifact::from_document(&newer).unwrap_err().message.contains("upgrade"));
 }
 
@@ -410,7 +410,7 @@ fn a_windowed_table_means_its_sql_over_the_whole_kept_to_the_windows() {
     assert_eq!(pieces.len(), 2);
     assert!(pieces[1].sql.contains("at >= arrow_cast('2026-01-02T00:00:00'"), "{}", pieces[1].sql);
     for sql in queries.iter().chain(&pieces).map(|q| q.sql.as_str()) {
-        let parsed = crate::compile::read(&session().unwrap(), sql).unwrap();
+        let parsed = crate::compile::Planner::new(&session().unwrap()).read(sql).unwrap();
         assert_eq!(parsed.reads.into_iter().collect::<Vec<_>>(), ["raw.events"]);
     }
 }

@@ -3,7 +3,7 @@ use super::extract::{JSON, Json, Params};
 use super::problem::{Problem, Refused, no_content};
 use super::query::RowQuery;
 use crate::rows::json::{JsonRows, Shape};
-use crate::runner::api::{self, DefinitionView, Finding, Order, PlanView, Verified};
+use crate::runner::api::{self, DefinitionView, Findings, Order, PlanView, Verified};
 use crate::runner::{Status, TableStatus};
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
@@ -29,7 +29,7 @@ const RUNS: usize = 50;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
-    /// Text by path: `derived/*.yaml` with the SQL files that they name, `macros/`, `stele.yaml`.
+    /// Text by path: `derived/*.yaml` with the SQL files that they name, `sources/`, `seeds/`, `macros/`, `stele.yaml`.
     #[schema(value_type = Object)]
     files: BTreeMap<String, String>,
     /// Where; left out: production.
@@ -47,13 +47,6 @@ impl From<Files> for Order {
     fn from(f: Files) -> Self {
         Self { files: f.files, environment: f.environment, prune: f.prune, base: f.base }
     }
-}
-
-/// What was found in definitions.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Findings {
-    /// Inputs first.
-    tables: Vec<Finding>,
 }
 
 /// An applied definition and where its table stands.
@@ -126,8 +119,7 @@ pub async fn runs(State(app): State<Arc<App>>, Path(name): Path<String>, params:
 #[utoipa::path(post, path = "/v1/derived/validate", tag = "derived", request_body = Files,
     responses((status = 200, body = Findings), (status = 400, body = Problem, description = "everything that is wrong, by file and line")))]
 pub async fn validate(State(app): State<Arc<App>>, Json(body): Json<Files>) -> Result<axum::Json<Findings>, Refused> {
-    let tables = api::validate(&app.cluster, &app.sql, &body.files).await?;
-    Ok(axum::Json(Findings { tables }))
+    Ok(axum::Json(api::validate(&app.cluster, &app.sql, &body.files).await?))
 }
 
 /// Say what applying definitions would change; nothing is changed.
@@ -143,8 +135,7 @@ pub async fn plan(State(app): State<Arc<App>>, Json(body): Json<Files>) -> Resul
 #[utoipa::path(post, path = "/v1/derived/apply", tag = "derived", request_body = Files,
     responses((status = 200, body = Findings), (status = 400, body = Problem, description = "everything that is wrong, by file and line")))]
 pub async fn apply(State(app): State<Arc<App>>, Json(body): Json<Files>) -> Result<axum::Json<Findings>, Refused> {
-    let tables = api::apply(&app.cluster, &app.sql, &body.into()).await?;
-    Ok(axum::Json(Findings { tables }))
+    Ok(axum::Json(api::apply(&app.cluster, &app.sql, &body.into()).await?))
 }
 
 /// Compute a table anew, or some of its times.

@@ -1,6 +1,6 @@
 //! What the REST routes of derived tables call.
 
-pub use super::apply::{Finding, Order, PlanView, apply, show_plan, validate};
+pub use super::apply::{Finding, Findings, Order, PlanView, apply, show_plan, validate};
 pub use super::environments::{EnvironmentView, discard, list as environments, promote};
 pub use super::verify::Verified;
 

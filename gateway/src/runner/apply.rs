@@ -1,5 +1,6 @@
 //! Compiling, planning and applying the definitions of a project.
 
+use super::seeds::{self, SeedFinding};
 use crate::cluster::Cluster;
 use crate::sql::Sql;
 use common::environment;
@@ -7,14 +8,15 @@ use common::rpc::master::{Command, PutDefinition};
 use common::schema::{Table, TableKind};
 use common::{Error, Result};
 use derived::Project;
+use derived::definition::Seed;
 use derived::plan::{Change, Entry, Plan, Put, Wanted, plan};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The folders of a project, and its settings: paths that begin otherwise lie within `derived/`.
-const PLACES: [&str; 4] = ["sources/", "derived/", "macros/", "stele.yaml"];
+const PLACES: [&str; 5] = ["sources/", "seeds/", "derived/", "macros/", "stele.yaml"];
 
 /// What applying does, or has done, to one definition.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -32,6 +34,16 @@ pub struct Finding {
     pub warnings: Vec<String>,
 }
 
+/// What applying a project does, or has done.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Findings {
+    /// Definitions, inputs first.
+    pub tables: Vec<Finding>,
+    /// Lookup tables that lie in the project.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<SeedFinding>,
+}
+
 /// What applying a project would change.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PlanView {
@@ -46,6 +58,8 @@ pub struct PlanView {
     /// Every definition, inputs first.
     #[schema(value_type = Vec<Object>)]
     pub tables: Vec<Entry>,
+    /// Lookup tables that lie in the project.
+    pub seeds: Vec<SeedFinding>,
     /// Everything that is wrong, each with its file and line; nothing can be applied unless this is empty.
     pub problems: Vec<String>,
 }
@@ -67,9 +81,11 @@ pub struct Order {
 ///
 /// # Errors
 /// `InvalidArgument` with everything that is wrong, each with its file and line.
-pub async fn validate(cluster: &Arc<Cluster>, sql: &Arc<Sql>, files: &BTreeMap<String, String>) -> Result<Vec<Finding>> {
+pub async fn validate(cluster: &Arc<Cluster>, sql: &Arc<Sql>, files: &BTreeMap<String, String>) -> Result<Findings> {
     let order = Order { files: files.clone(), ..Order::default() };
-    Ok(findings(planned(cluster, sql, &order).await?.check()?))
+    let (plan, seeds) = planned(cluster, sql, &order).await?;
+    plan.check()?;
+    Ok(Findings { tables: findings(&plan), seeds: compared(cluster, &seeds, &order).await? })
 }
 
 /// Says what applying would change.
@@ -77,36 +93,60 @@ pub async fn validate(cluster: &Arc<Cluster>, sql: &Arc<Sql>, files: &BTreeMap<S
 /// # Errors
 /// `InvalidArgument` for the name of the environment.
 pub async fn show_plan(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Result<PlanView> {
-    let plan = planned(cluster, sql, order).await?;
+    let (plan, seeds) = planned(cluster, sql, order).await?;
+    let seeds = if plan.problems.is_empty() { compared(cluster, &seeds, order).await? } else { Vec::new() };
     Ok(PlanView {
         base: plan.base,
         environment: order.environment.clone(),
-        changes: !plan.is_empty(),
+        changes: !plan.is_empty() || seeds.iter().any(|s| s.status != "unchanged"),
         create: plan.create.iter().map(|s| s.name.clone()).collect(),
         problems: plan.problems.iter().map(ToString::to_string).collect(),
         tables: plan.entries,
+        seeds,
     })
 }
 
-/// Applies definitions, all or none. Applied ones that are not among them stay, unless they are to be retired.
+/// Applies definitions, all or none. Applied ones that are not among them stay, unless they are to be retired. Seeds are
+/// loaded first, as the difference to what their tables hold.
 ///
 /// # Errors
 /// As [`validate`], and the master's refusals: `FailedPrecondition` if definitions have changed since `base`.
-pub async fn apply(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Result<Vec<Finding>> {
-    let plan = planned(cluster, sql, order).await?;
+pub async fn apply(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Result<Findings> {
+    let (plan, seeds) = planned(cluster, sql, order).await?;
     plan.check()?;
+    // Before anything is written, so that nothing is half applied for a seed that does not fit.
+    let mut found = Findings { tables: findings(&plan), seeds: compared(cluster, &seeds, order).await? };
     if let Some(base) = order.base.filter(|base| *base != plan.base) {
         let now = plan.base;
         return Err(Error::refused(format!("definitions have changed since this was planned (then {base}, now {now}): plan again")));
+    }
+    for (seed, found) in seeds.iter().zip(&mut found.seeds).filter(|(_, f)| f.status != "unchanged") {
+        *found = seeds::load(cluster, seed).await?;
     }
     let put = plan.put.iter().map(definition).collect::<Result<Vec<_>>>()?;
     if !put.is_empty() || !plan.remove.is_empty() {
         cluster.submit(Command::ApplyDefinitions { put, remove: plan.remove.clone(), base: Some(plan.base) }).await?;
     }
-    Ok(findings(&plan))
+    Ok(found)
 }
 
-async fn planned(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Result<Plan> {
+/// What loading seeds would do. An environment reads production's seeds, so there is nothing to load there.
+async fn compared(cluster: &Arc<Cluster>, seeds: &[Seed], order: &Order) -> Result<Vec<SeedFinding>> {
+    let mut found = Vec::new();
+    for seed in seeds {
+        let one = seeds::compare(cluster, seed).await?;
+        if !order.environment.is_empty() && one.status != "unchanged" {
+            return Err(Error::refused(format!(
+                "{}: seed '{}' differs from production's, which environment '{}' reads: apply it there first",
+                one.file, one.name, order.environment
+            )));
+        }
+        found.push(one);
+    }
+    Ok(found)
+}
+
+async fn planned(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Result<(Plan, Vec<Seed>)> {
     if !order.environment.is_empty() {
         environment::check(&order.environment).map_err(Error::invalid)?;
     }
@@ -117,8 +157,9 @@ async fn planned(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Resul
     let (sql, order) = (sql.clone(), order.clone());
     // Planning is work for a thread of its own.
     let planned = tokio::task::spawn_blocking(move || {
-        let compiled = project.compile(&|| sql.context(HashMap::new()), &tables);
-        plan(&compiled, &catalog, Wanted { environment: &order.environment, prune: order.prune })
+        let compiled = sql.compile(&project, &tables)?;
+        let plan = plan(&compiled, &catalog, Wanted { environment: &order.environment, prune: order.prune })?;
+        Ok((plan, compiled.seeds))
     });
     planned.await.map_err(|e| Error::internal(format!("a compiler ended: {e}")))?
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use common::Result;
 use common::ids::Seq;
 use common::key::KeyRange;
-use common::row::{ReadSpec, Row};
-use common::schema::Table;
+use common::row::{Columns, ReadSpec, Row};
+use common::schema::{Column, Table};
 use common::time::TimeRange;
 use common::version::{RangeSet, VersionMap};
 use derived::document::OutputWindow;
@@ -32,6 +32,13 @@ impl Base<'_> {
     pub fn rows(&self, windows: Option<(&OutputWindow, &RangeSet)>) -> BoxStream<'static, Result<Vec<Row>>> {
         let event_time = windows.and_then(|(window, windows)| self.event_times(window, windows));
         self.read(ReadSpec { event_time, ..ReadSpec::range(self.table.key_schema().data_range()) })
+    }
+
+    /// This column alone of its visible rows, in key order; a row without it may be left out.
+    #[must_use]
+    pub fn column(&self, column: &Column) -> BoxStream<'static, Result<Vec<Row>>> {
+        let columns = Columns::Some(vec![(column.family, Some(column.stored()))]);
+        self.read(ReadSpec { columns, ..ReadSpec::range(self.table.key_schema().data_range()) })
     }
 
     /// Its visible rows of these keys, in key order.

@@ -105,7 +105,11 @@ fn restrictions(work: &Work, windows: Option<(Micros, Micros)>) -> HashMap<Strin
     work.inputs.iter().filter_map(|i| one(&i.table)).collect()
 }
 
-fn test(artifact: &Artifact, batches: &[RecordBatch]) -> Result<()> {
+/// Holds a definition's tests against rows that it gives.
+///
+/// # Errors
+/// `InvalidArgument`, naming the first that fails and for how many rows.
+pub fn test(artifact: &Artifact, batches: &[RecordBatch]) -> Result<()> {
     for test in &artifact.tests {
         let failures = batches.iter().map(|b| test.failures(b)).sum::<Result<usize>>()?;
         if failures > 0 {

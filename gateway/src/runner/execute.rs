@@ -13,6 +13,7 @@ use super::merge::PartsComparison;
 use super::parts::Fold;
 use super::records::{self, WindowRecord};
 use super::staging;
+use super::unique;
 use super::work::{PinnedInput, Work};
 use crate::cluster::Cluster;
 use crate::sql::Sql;
@@ -127,6 +128,7 @@ impl Executor {
         (record.rows_in, record.rows_out) = (computed.rows_read, computed.rows_given);
         let found = self.difference(work, claim.base, computed, keys, record.started_at).await?;
         record.rows_changed = found.mutations.len() as u64;
+        unique::check(&Base { cluster: &self.cluster, table: &work.table, version: claim.base }, &work.artifact.tests, &found).await?;
         // A first version is given even to an empty table: then it counts as computed.
         let changed = !found.mutations.is_empty() || claim.base == Seq::ZERO;
         if changed {

@@ -2,8 +2,9 @@
 //!
 //! Everything durable about a derived table is in the catalog and in the table itself; a runner can be stopped at any
 //! moment and another one, or several at once, go on. Parts, one way: `query`, `stored`, `records`, `staging`, `failures`,
-//! `work` → `difference`, `merge`, `narrow` → `parts`, `base`, `changes`, `claims`, `touched` → `keys`, `leads` →
-//! `compute`, `execute`, `facts` → `status` → `scheduler`, `outbox`, `apply` → [`Runner`] → `api`.
+//! `work` → `difference`, `merge`, `narrow` → `parts`, `base` → `unique`, `changes`, `claims`, `touched` → `keys`, `leads` →
+//! `compute` (`rehearsal`: without a cluster), `execute`, `facts` → `status` → `scheduler`, `outbox`, `seeds` → `apply` →
+//! [`Runner`] → `api`.
 
 pub mod api;
 mod apply;
@@ -25,13 +26,16 @@ mod parts;
 mod promotion;
 mod query;
 mod records;
+pub mod rehearsal;
 mod scheduler;
+mod seeds;
 mod staging;
 mod status;
 mod stored;
 #[cfg(test)]
 mod tests;
 mod touched;
+mod unique;
 mod verify;
 mod work;
 

@@ -4,4 +4,6 @@ mod environments;
 mod equals;
 mod keys;
 mod life;
+mod seeds;
+mod unique;
 mod world;

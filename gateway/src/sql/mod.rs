@@ -14,8 +14,10 @@ mod table;
 use crate::cluster::Cluster;
 use catalog::{Datasets, Versions};
 use common::ids::TableId;
+use common::schema::Table;
 use common::version::VersionMap;
 use common::{Error, Result};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, TableProvider};
 use datafusion::common::config::Dialect;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
@@ -23,9 +25,11 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use derived::Project;
+use derived::project::{Compiled, Compiler};
 pub use error::from_datafusion;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Memory that all queries of a process may hold together; beyond it sorts, joins and groups spill to disk or fail.
 /// First come, first served: a fair pool would cut it among the operators of all queries that run, and refuse one of
@@ -43,6 +47,9 @@ const NO_DATASET: &str = "public";
 pub struct Sql {
     cluster: Arc<Cluster>,
     runtime: Arc<RuntimeEnv>,
+    /// Keeps what it compiled last, so that the next state of a project costs what differs. A plain lock, held while one
+    /// project is compiled, by threads for such work.
+    compiler: Mutex<Option<Compiler>>,
 }
 
 impl Sql {
@@ -53,7 +60,7 @@ impl Sql {
     pub fn new(cluster: Arc<Cluster>) -> Result<Arc<Self>> {
         let pool = Arc::new(TrackConsumersPool::new(GreedyMemoryPool::new(QUERY_MEMORY_BYTES), NAMED_HOLDERS));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().map_err(|e| from_datafusion(&e))?;
-        Ok(Arc::new(Self { cluster, runtime }))
+        Ok(Arc::new(Self { cluster, runtime, compiler: Mutex::default() }))
     }
 
     /// The cluster.
@@ -72,6 +79,23 @@ impl Sql {
         let versions = Arc::new(Versions::new(self.cluster.clone(), pins));
         session.register_catalog(CATALOG, Arc::new(Datasets::new(self.cluster.tables(), versions)));
         Ok(session)
+    }
+
+    /// Compiles a project of derived tables; `tables` are the raw ones of the cluster. It takes its time, so not on a thread of
+    /// the runtime.
+    ///
+    /// # Errors
+    /// `Internal` if no session can be set up.
+    pub fn compile(&self, project: &Project, tables: &[Table]) -> Result<Compiled> {
+        let mut kept = self.compiler.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out, so that one that panicked is not used again.
+        let mut compiler = match kept.take() {
+            Some(compiler) => compiler,
+            None => Compiler::new(&session_without_tables)?,
+        };
+        let compiled = compiler.compile(project, tables);
+        *kept = Some(compiler);
+        Ok(compiled)
     }
 
     /// Runs one statement that only reads: SELECT, EXPLAIN, SHOW or DESCRIBE. `params` are `$1`, `$2`, ….
@@ -96,6 +120,25 @@ impl Sql {
 /// `Internal` if the session cannot be set up.
 pub fn session_without_tables() -> Result<SessionContext> {
     empty_session(Arc::default())
+}
+
+/// A session as [`session_without_tables`] gives it, with these tables by `dataset.name`.
+///
+/// # Errors
+/// `InvalidArgument` for a name without a dataset.
+pub fn session_with(tables: Vec<(String, Arc<dyn TableProvider>)>) -> Result<SessionContext> {
+    let session = session_without_tables()?;
+    let catalog = MemoryCatalogProvider::new();
+    for (full, table) in tables {
+        let (dataset, name) = full.split_once('.').ok_or_else(|| Error::invalid(format!("table '{full}': write dataset.name")))?;
+        if catalog.schema(dataset).is_none() {
+            catalog.register_schema(dataset, Arc::new(MemorySchemaProvider::new())).map_err(|e| from_datafusion(&e))?;
+        }
+        let schema = catalog.schema(dataset).ok_or_else(|| Error::internal("a registered dataset is not there"))?;
+        schema.register_table(name.to_owned(), table).map_err(|e| from_datafusion(&e))?;
+    }
+    session.register_catalog(CATALOG, Arc::new(catalog));
+    Ok(session)
 }
 
 fn empty_session(runtime: Arc<RuntimeEnv>) -> Result<SessionContext> {

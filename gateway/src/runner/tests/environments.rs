@@ -36,7 +36,7 @@ impl World {
     /// Applies, and gives what became of each table.
     async fn order(&self, order: &Order) -> Vec<(String, &'static str)> {
         let found = api::apply(&self.cluster, &self.sql, order).await.unwrap();
-        found.into_iter().map(|f| (f.name, f.status)).collect()
+        found.tables.into_iter().map(|f| (f.name, f.status)).collect()
     }
 
     async fn first_tables() -> Self {
