@@ -20,14 +20,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The YAML, SQL and macro files under `folder`; a folder that changes runs this build script again.
+/// The YAML, SQL, macro and CSV files under `folder`; a folder that changes runs this build script again.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     println!("cargo:rerun-if-changed={}", folder.display());
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|e| ["yaml", "yml", "sql", "jinja"].iter().any(|known| e == *known)) {
+        } else if path.extension().is_some_and(|e| ["yaml", "yml", "sql", "jinja", "csv"].iter().any(|known| e == *known)) {
             files.push(path);
         }
     }

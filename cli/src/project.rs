@@ -1,8 +1,9 @@
 //! A project: sources, derived tables, and for an example the script of its demo. From a folder, or built in.
 
-use crate::table::parse_spec;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use common::schema::TableSpec;
+use derived::definition::Source;
+use derived::project::{FOLDERS, SETTINGS};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -22,10 +23,8 @@ pub struct Project {
 pub type Definitions = BTreeMap<String, String>;
 
 const SCRIPT: &str = "demo.yaml";
-/// Variables for SQL.
-const SETTINGS: &str = "stele.yaml";
-/// Folders of a project, beside `derived`.
-const BESIDE: [&str; 2] = ["sources", "macros"];
+/// Files of a project that are for who works on it, not for its tables.
+const TESTS: &str = "tests/";
 
 impl Project {
     /// The built-in example of this name, or the project in the folder of this path.
@@ -53,9 +52,11 @@ impl Project {
         let whole = path.join("derived").is_dir();
         let (root, derived) = if whole { (path.to_owned(), path.join("derived")) } else { (path.join(".."), path.to_owned()) };
         let mut files = BTreeMap::new();
-        read_folder(&derived, "derived/", &mut files)?;
-        for name in BESIDE.iter().filter(|name| root.join(name).is_dir()) {
-            read_folder(&root.join(name), &format!("{name}/"), &mut files)?;
+        for (name, endings) in FOLDERS {
+            let folder = if name == "derived" { derived.clone() } else { root.join(name) };
+            if folder.is_dir() {
+                read_folder(&folder, &format!("{name}/"), endings, &mut files)?;
+            }
         }
         for name in [SETTINGS, SCRIPT].iter().filter(|name| root.join(name).is_file()) {
             files.insert((*name).to_owned(), read(&root.join(name))?);
@@ -70,17 +71,26 @@ impl Project {
 
     /// The tables of `sources/`.
     pub fn sources(&self) -> Result<Vec<TableSpec>> {
-        self.under("sources/").filter(|(path, _)| path.ends_with(".yaml")).map(|(path, text)| parse_spec(text, path)).collect()
+        let yaml = self.files.iter().filter(|(path, _)| path.starts_with("sources/") && path.ends_with(".yaml"));
+        yaml.map(|(path, text)| Ok(Source::parse(path, text).map_err(|e| anyhow!("{e}"))?.spec)).collect()
     }
 
-    /// What says what the derived tables are: `derived/`, `sources/`, `macros/` and `stele.yaml`.
+    /// All files that count.
+    pub fn all(&self) -> derived::Project {
+        derived::Project::from_files(self.files.iter().filter(|(path, _)| counts(path)).map(|(p, t)| (p.clone(), t.clone())).collect())
+    }
+
+    /// What says what the derived tables are: `derived/`, `sources/`, `seeds/`, `macros/` and `stele.yaml`.
     pub fn definitions(&self) -> Result<Definitions> {
         if self.under("derived/").next().is_none() {
             bail!("'{}' has no definitions: one YAML file a derived table, in a folder 'derived'", self.name);
         }
-        let counts =
-            |path: &str| path == SETTINGS || path.split_once('/').is_some_and(|(dir, _)| dir == "derived" || BESIDE.contains(&dir));
-        Ok(self.files.iter().filter(|(path, _)| counts(path)).map(|(path, text)| (path.clone(), text.clone())).collect())
+        Ok(self
+            .files
+            .iter()
+            .filter(|(path, _)| counts(path) && !path.starts_with(TESTS))
+            .map(|(path, text)| (path.clone(), text.clone()))
+            .collect())
     }
 
     fn under<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -98,15 +108,20 @@ impl Project {
     }
 }
 
-/// Reads the YAML, SQL and macro files of a folder and of the folders in it.
-fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) -> Result<()> {
+/// Whether a file is part of what a project is made of.
+fn counts(path: &str) -> bool {
+    path == SETTINGS || path.split_once('/').is_some_and(|(dir, _)| FOLDERS.iter().any(|(name, _)| *name == dir))
+}
+
+/// Reads the files with these endings of a folder and of the folders in it.
+fn read_folder(folder: &Path, prefix: &str, endings: &[&str], files: &mut BTreeMap<String, String>) -> Result<()> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder '{}'", folder.display()))?;
     for entry in entries {
         let path: PathBuf = entry?.path();
         let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
         if path.is_dir() {
-            read_folder(&path, &format!("{name}/"), files)?;
-        } else if path.extension().is_some_and(|e| ["yaml", "yml", "sql", "jinja"].iter().any(|known| e == *known)) {
+            read_folder(&path, &format!("{name}/"), endings, files)?;
+        } else if path.extension().is_some_and(|e| endings.iter().any(|known| e == *known)) {
             files.insert(name, read(&path)?);
         }
     }

@@ -2,12 +2,12 @@
 
 use crate::client::{Client, UrlArgs};
 use crate::print::Grid;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
 use common::schema::TableSpec;
+use derived::definition::Source;
 use reqwest::Method;
 use serde_json::Value;
-use serde_yaml_ng::with::singleton_map_recursive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -74,13 +74,9 @@ pub async fn create(client: &Client, spec: &TableSpec) -> Result<()> {
     client.done(client.request(Method::POST, &["tables"]).json(spec)).await
 }
 
-/// Reads and checks a spec.
+/// Reads and checks a spec; what a project's source says beside is left to the project.
 pub fn parse_spec(text: &str, name: &str) -> Result<TableSpec> {
-    // Rules such as `gc: {max_versions: 3}` are maps here, not tags.
-    let yaml = serde_yaml_ng::Deserializer::from_str(text);
-    let spec: TableSpec = singleton_map_recursive::deserialize(yaml).with_context(|| format!("'{name}'"))?;
-    spec.check().with_context(|| format!("'{name}'"))?;
-    Ok(spec)
+    Source::parse(name, text).map(|source| source.spec).map_err(|e| anyhow!("{e}"))
 }
 
 fn read_spec(path: &Path) -> Result<TableSpec> {

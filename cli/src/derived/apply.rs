@@ -90,7 +90,7 @@ pub async fn run(command: ApplyCommand) -> Result<ExitCode> {
             if !yes && plan.is_grave() {
                 ask(&plan)?;
             }
-            report(&files::send(&client, "apply", &Sent { base: Some(plan.base), ..sent }).await?, "");
+            report(&files::send(&client, "apply", &Sent { base: Some(plan.base), ..sent }).await?);
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -7,8 +7,19 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
-struct Findings {
+pub struct Findings {
     tables: Vec<Finding>,
+    #[serde(default)]
+    seeds: Vec<SeedFinding>,
+}
+
+/// What the gateway did with one seed.
+#[derive(Debug, Deserialize)]
+struct SeedFinding {
+    name: String,
+    status: String,
+    written: u64,
+    deleted: u64,
 }
 
 /// What the gateway found in one definition.
@@ -36,21 +47,23 @@ pub struct Sent {
 }
 
 /// Sends definitions to be validated or applied.
-pub async fn send(client: &Client, verb: &str, sent: &Sent) -> Result<Vec<Finding>> {
-    let answer: Findings = client.put_json(Method::POST, &["derived", verb], sent).await?;
-    Ok(answer.tables)
+pub async fn send(client: &Client, verb: &str, sent: &Sent) -> Result<Findings> {
+    client.put_json(Method::POST, &["derived", verb], sent).await
 }
 
 /// Applies definitions; gives the names of their tables.
 pub async fn apply(client: &Client, files: &Definitions) -> Result<Vec<String>> {
     let sent = Sent { files: files.clone(), ..Sent::default() };
-    Ok(send(client, "apply", &sent).await?.into_iter().map(|t| t.name).collect())
+    Ok(send(client, "apply", &sent).await?.tables.into_iter().map(|t| t.name).collect())
 }
 
 /// Prints what was found.
-pub fn report(found: &[Finding], prefix: &str) {
-    for table in found {
-        println!("{}: {prefix}{}", table.name, table.status);
+pub fn report(found: &Findings) {
+    for seed in &found.seeds {
+        println!("{}: {}, {} rows written, {} deleted", seed.name, seed.status, seed.written, seed.deleted);
+    }
+    for table in &found.tables {
+        println!("{}: {}", table.name, table.status);
         for warning in &table.warnings {
             println!("  warning: {warning}");
         }

@@ -16,7 +16,19 @@ pub struct Plan {
     pub changes: bool,
     create: Vec<String>,
     tables: Vec<Entry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    seeds: Vec<SeedChange>,
     problems: Vec<String>,
+}
+
+/// What becomes of a lookup table that lies in the project.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SeedChange {
+    name: String,
+    /// `created`, `changed` or `unchanged`.
+    status: String,
+    written: u64,
+    deleted: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +86,10 @@ impl Plan {
         let mut grid = Grid::with(&["change", "table", "what"]);
         for source in &self.create {
             grid.push(vec!["created".into(), source.clone(), "source".into()]);
+        }
+        for seed in self.seeds.iter().filter(|s| s.status != "unchanged") {
+            let rows = format!("seed: {} written, {} deleted", print::count(seed.written, "row"), seed.deleted);
+            grid.push(vec![seed.status.clone(), seed.name.clone(), rows]);
         }
         for entry in self.tables.iter().filter(|t| t.change != "unchanged") {
             grid.push(vec![entry.change.clone(), entry.name.clone(), entry.details()]);
