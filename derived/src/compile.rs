@@ -1,8 +1,10 @@
 //! From a definition and the schemas of what it reads to an [`Artifact`].
 
+mod append;
 mod check;
 mod fingerprint;
 mod inputs;
+mod itself;
 mod keys;
 mod output;
 mod privacy;
@@ -41,6 +43,15 @@ pub(crate) struct Known {
     pub tags: Tags,
     /// How far behind its owner says that it may be.
     pub freshness: Option<Duration>,
+    /// It has no windows and is only ever appended to.
+    pub appended: bool,
+}
+
+impl Known {
+    /// Whether its rows never change: a source that is declared so, or a derived table that is appended to.
+    fn is_appended(&self) -> bool {
+        if self.derived { self.appended } else { self.table.spec.append_only }
+    }
 }
 
 /// A definition that has been read and not yet resolved.
@@ -84,8 +95,19 @@ impl Draft {
         let (spec, merge) = output::table(definition, &columns)?;
         let window = self.window(&columns)?;
         let found = self.reaches(planner, &plans, &columns, window.as_ref(), &reads, &spec)?;
-        let inputs = inputs::all(definition, window.as_ref(), &reads, found)?;
+        let driver = match (&definition.strategy, &window) {
+            (StrategySpec::Append, None) => {
+                append::check_key(&spec, &definition.key.unique)?;
+                Some(append::driver(&planner.optimized(&plans).map_err(in_sql)?, &reads)?)
+            }
+            _ => None,
+        };
+        let mut inputs = inputs::all(definition, window.as_ref(), &reads, found)?;
+        if let Some(driver) = &driver {
+            inputs::of_appended(driver, &mut inputs);
+        }
         self.check_start(window.as_ref(), &inputs)?;
+        itself::check_reach(&definition.name, window.as_ref(), &inputs)?;
         let strategy = match (&definition.strategy, merge) {
             (_, Some(rules)) => Strategy::Merge(rules),
             (StrategySpec::Append, _) => Strategy::Append { late: definition.late.unwrap_or(Late::Repair) },
@@ -119,6 +141,8 @@ impl Draft {
             },
             tests: output::tests(definition, &columns)?,
             timing,
+            uses_run_time: self.parsed.uses_run_time,
+            driver,
             owner: definition.owner.clone(),
             tags: definition.tags.clone(),
             column_descriptions: descriptions(definition),
@@ -134,13 +158,21 @@ impl Draft {
     /// Window ends and their meaning go together.
     fn check_meaning(&self) -> Result<(), Fault> {
         let per_window = self.definition.meaning == Meaning::PerWindow;
+        if self.parsed.uses_run_time && self.definition.schedule.as_deref().is_none_or(|s| s == "on_data") {
+            return Err((
+                "sql",
+                "the SQL uses the time of its run (now(), current_date, run_time), which is the scheduled time: write a schedule, as in \
+                 schedule: every 1h"
+                    .into(),
+            ));
+        }
         match (self.parsed.uses_window, self.definition.window.is_some(), per_window) {
             (true, false, _) => {
                 Err(("sql", "the SQL uses window.start or window.end, but the table has no window: add window and time_column".into()))
             }
             (true, true, false) => Err((
                 "meaning",
-                "the SQL uses window.start or window.end: write meaning: per_window; the table is then the union of its windows".into(),
+                "the SQL uses window.start or window.end (now() and current_date are window.end): write meaning: per_window; the table is then the union of its windows".into(),
             )),
             (false, _, true) => {
                 Err(("meaning", "meaning: per_window has no effect, as the SQL uses neither window.start nor window.end: remove it".into()))
@@ -209,7 +241,8 @@ impl Draft {
     }
 
     fn check_start(&self, window: Option<&OutputWindow>, inputs: &[crate::document::Input]) -> Result<(), Fault> {
-        let unknown = window.is_some_and(|w| w.start.is_none()) && inputs.iter().all(|i| i.time.is_none());
+        let unknown =
+            window.is_some_and(|w| w.start.is_none()) && inputs.iter().all(|i| i.time.is_none() || i.name == self.definition.name);
         if unknown {
             return Err((
                 "window",
@@ -242,6 +275,8 @@ fn timing(d: &Definition) -> Timing {
         retries: d.retries.unwrap_or(RETRIES),
         timeout: duration(&d.timeout),
         freshness: duration(&d.freshness),
+        // Checked when the definition was read.
+        schedule: crate::definition::schedule(d).ok().flatten(),
     }
 }
 

@@ -14,6 +14,8 @@ pub use parse::parse;
 pub use seed::{Seed, SeedWords};
 pub use source::{ColumnNote, Source, SourceWords};
 
+pub(crate) use parse::schedule;
+
 use crate::fold::Rule;
 use crate::window::WindowSpec;
 use common::value::ValueType;
@@ -49,7 +51,7 @@ pub struct Definition {
     pub meaning: Meaning,
     /// A time: nothing before it is computed.
     pub start: Option<String>,
-    /// Only `on_data`.
+    /// When due work may start: `on_data`, `every 1h`, or a cron pattern.
     pub schedule: Option<String>,
     /// Windows run before they are complete.
     #[serde(default)]

@@ -6,6 +6,7 @@ use crate::definition::{Late, Need, OnChange};
 use crate::fold::MergeRules;
 use crate::lineage::ColumnRef;
 use crate::row_test::RowTest;
+use crate::schedule::Schedule;
 use crate::window::Windows;
 use common::schema::TableSpec;
 use common::time::{Micros, TimeRange};
@@ -49,6 +50,12 @@ pub struct Artifact {
     pub tests: Vec<RowTest>,
     /// When it runs.
     pub timing: Timing,
+    /// Its SQL uses the time that it is scheduled for, so it is due at each.
+    #[serde(default)]
+    pub uses_run_time: bool,
+    /// Of a table without windows that is appended to: the input each of whose new rows gives its rows, once.
+    #[serde(default)]
+    pub driver: Option<String>,
     /// For people.
     pub owner: Option<String>,
     /// For people.
@@ -155,6 +162,9 @@ pub struct Timing {
     pub timeout: Option<Duration>,
     /// How far behind the table may be before status calls it stale.
     pub freshness: Option<Duration>,
+    /// Due work starts at these times only; `None`: as soon as it can.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
 }
 
 /// One query of a run.
@@ -195,12 +205,28 @@ impl Artifact {
         serde_json::from_str(document).map_err(wrong)
     }
 
+    /// Whether its windows read earlier ones of the table itself: then they run in order, one at a time.
+    #[must_use]
+    pub fn reads_itself(&self) -> bool {
+        self.input(&self.name).is_some()
+    }
+
+    /// Whether a run starts from the rows of its inputs that changed since the last one.
+    #[must_use]
+    pub fn follows_rows(&self) -> bool {
+        self.driver.is_some() || self.is_by_key()
+    }
+
     /// Whether a run may compute only the keys that changed rows touch: the table has no windows, no two rows share a
     /// row key, and of every input whose changes count it can be told which keys they touch.
     #[must_use]
     pub fn is_by_key(&self) -> bool {
         let told = |i: &Input| i.reach == Reach::Keys || i.on_change == OnChange::Ignore;
-        self.window.is_none() && self.key_positions().is_some() && self.inputs.iter().all(told)
+        self.window.is_none()
+            && self.driver.is_none()
+            && !self.uses_run_time
+            && self.key_positions().is_some()
+            && self.inputs.iter().all(told)
     }
 
     /// Where the columns of the row key are in the SQL's result; `None`: a hidden part tells rows apart.
@@ -228,6 +254,7 @@ impl Artifact {
         for input in &mut self.inputs {
             input.name = found(&input.name);
         }
+        self.driver = self.driver.map(|driver| found(&driver));
         name.clone_into(&mut self.name);
         Ok(self)
     }

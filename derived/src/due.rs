@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub failures: &'a [Failure],
     /// When each derived table's last run ended.
     pub last_run: &'a BTreeMap<TableId, Micros>,
+    /// When each derived table was last seen with nothing due.
+    pub idle: &'a BTreeMap<TableId, Micros>,
     /// Windows of one run at most; at least 1.
     pub max_windows: usize,
 }
@@ -84,6 +86,8 @@ pub struct PlannedRun {
     pub reason: &'static str,
     /// Ancestors with due windows that this run does not wait for.
     pub mixed_with: Vec<String>,
+    /// The scheduled time that its SQL uses.
+    pub run_time: Option<Micros>,
 }
 
 /// Windows that do not run yet: due ones, and the first that waits for its inputs to be complete.

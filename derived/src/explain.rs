@@ -14,9 +14,19 @@ pub fn explain(artifact: &Artifact) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "  {what:<9} {text}");
     };
-    line("strategy", strategy(&artifact.strategy));
+    line(
+        "strategy",
+        match &artifact.driver {
+            Some(driver) => format!("append: each new row of {driver} gives its rows, once"),
+            None => strategy(&artifact.strategy),
+        },
+    );
     line("window", window(artifact));
     line("key", key(artifact));
+    if let Some(schedule) = &artifact.timing.schedule {
+        let due = if artifact.uses_run_time { "; each makes it due" } else { "" };
+        line("schedule", format!("due work starts at {} in {}{due}", schedule.text, schedule.zone));
+    }
     for input in &artifact.inputs {
         line("reads", format!("{}: {}", input.name, reads(input)));
     }
@@ -46,7 +56,8 @@ fn strategy(strategy: &Strategy) -> String {
 
 fn window(artifact: &Artifact) -> String {
     let Some(w) = &artifact.window else {
-        return match artifact.is_by_key() {
+        return match artifact.follows_rows() {
+            _ if artifact.driver.is_some() => "none: rows are appended as they come".into(),
             true => "none: it is computed by key, whole only at first and after many changes".into(),
             false => "none: it is computed whole at every change".into(),
         };

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names so that each comes after those it reads; names that no table has are left out, and tables
+/// Names so that each comes after those it reads, itself aside; names that no table has are left out, and tables
 /// on a cycle, or behind one, too. The same for the same graph, whatever the order it is given in.
 pub fn order<'a, I: Iterator<Item = &'a str>>(tables: impl Iterator<Item = (&'a str, I)>) -> Vec<&'a str> {
     let graph: BTreeMap<&str, Vec<&str>> = tables.map(|(name, inputs)| (name, inputs.collect())).collect();
     let mut readers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut waits: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, inputs) in &graph {
-        for input in inputs.iter().filter(|i| graph.contains_key(*i)) {
+        for input in inputs.iter().filter(|i| *i != name && graph.contains_key(*i)) {
             readers.entry(input).or_default().push(name);
             *waits.entry(name).or_default() += 1;
         }
@@ -33,7 +33,7 @@ pub fn order<'a, I: Iterator<Item = &'a str>>(tables: impl Iterator<Item = (&'a 
     out
 }
 
-/// The names on one cycle, each reading the next; `None` if there is none.
+/// The names on one cycle, each reading the next; `None` if there is none. A table that reads itself alone makes none.
 #[must_use]
 pub fn cycle<'a>(graph: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
     let sorted = order(graph.iter().map(|(name, inputs)| (*name, inputs.iter().copied())));
@@ -45,7 +45,8 @@ pub fn cycle<'a>(graph: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>
     let left = |name: &&str| graph.contains_key(*name) && !sorted.contains(name);
     let mut path = vec![*graph.keys().find(|n| left(n))?];
     loop {
-        let next = *graph.get(path.last()?)?.iter().find(|n| left(n))?;
+        let last = *path.last()?;
+        let next = *graph.get(last)?.iter().find(|n| **n != last && left(n))?;
         if let Some(at) = path.iter().position(|n| *n == next) {
             return Some(path.split_off(at));
         }
@@ -65,7 +66,7 @@ mod tests {
         graph.insert("a", vec!["c"]);
         assert_eq!(cycle(&graph), Some(vec!["a", "c"]));
         graph.insert("a", vec!["a"]);
-        assert_eq!(cycle(&graph), Some(vec!["a"]));
-        assert_eq!(order(graph.iter().map(|(n, i)| (*n, i.iter().copied()))), Vec::<&str>::new());
+        assert_eq!(cycle(&graph), None);
+        assert_eq!(order(graph.iter().map(|(n, i)| (*n, i.iter().copied()))), ["a", "b", "c"]);
     }
 }

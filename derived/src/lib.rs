@@ -5,7 +5,7 @@
 //! A project is [loaded](project) and compiled into [`Artifact`]s, which are submitted to the master
 //! and read back by runners; [`due::decide`] says what to run now.
 //!
-//! Modules import one way: `yaml`, `problem`, `window`, `graph`, `sql` → `bounds`, `lineage`, `fold`, `row_test`, `unit_test` →
+//! Modules import one way: `yaml`, `problem`, `window`, `graph`, `sql`, `schedule` (on `window`) → `bounds`, `lineage`, `fold`, `row_test`, `unit_test` →
 //! `touched` → `definition`, `template`, `layout` → `document` → `compile` → `project` → `plan`, `select`, `lint`; `document` →
 //! `due`, `explain`.
 
@@ -24,6 +24,7 @@ pub mod plan;
 pub mod problem;
 pub mod project;
 pub mod row_test;
+pub mod schedule;
 pub mod select;
 pub mod sql;
 mod template;

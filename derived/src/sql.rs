@@ -24,6 +24,42 @@ pub fn bind(sql: &str, start: Micros, end: Micros) -> String {
     })
 }
 
+/// `sql` with the scheduled time in place of its placeholder.
+#[must_use]
+pub fn at_run_time(sql: &str, run_time: Micros) -> String {
+    replace(sql, |name| (name == RUN_TIME).then(|| timestamp(run_time)))
+}
+
+/// `sql` with a placeholder in place of each function that tells the time: a window's end, or the scheduled time.
+pub(crate) fn without_clocks(sql: &str, placeholder: &str) -> String {
+    let lower = sql.to_ascii_lowercase();
+    if !["now", "current_"].iter().any(|word| lower.contains(word)) {
+        return sql.to_owned();
+    }
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location() else { return sql.to_owned() };
+    let tokens: Vec<_> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
+    let (mut out, mut at) = (String::with_capacity(sql.len()), 0);
+    for (i, t) in tokens.iter().enumerate() {
+        let Token::Word(word) = &t.token else { continue };
+        let called =
+            tokens.get(i + 1).is_some_and(|t| t.token == Token::LParen) && tokens.get(i + 2).is_some_and(|t| t.token == Token::RParen);
+        let of_a_table = i > 0 && tokens[i - 1].token == Token::Period || tokens.get(i + 1).is_some_and(|t| t.token == Token::Period);
+        let text = match word.value.to_ascii_lowercase().as_str() {
+            _ if word.quote_style.is_some() || of_a_table => continue,
+            "now" if called => placeholder.to_owned(),
+            "current_timestamp" => placeholder.to_owned(),
+            "current_date" => format!("cast({placeholder} as date)"),
+            _ => continue,
+        };
+        let end = if called { tokens[i + 2].span.end } else { t.span.end };
+        out.push_str(&sql[at..offset_of(sql, t.span.start)]);
+        out.push_str(&text);
+        at = offset_of(sql, end);
+    }
+    out.push_str(&sql[at..]);
+    out
+}
+
 /// `sql` with another text for each placeholder that `with` knows. Placeholders in text and comments are none.
 pub(crate) fn replace(sql: &str, with: impl Fn(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(sql.len());
@@ -141,6 +177,14 @@ mod tests {
         assert_eq!(sql.matches("core__dev.users").count(), 2, "{sql}");
         assert!(sql.contains("SELECT core.users, '$window_start core.users' FROM u core") && sql.contains("raw.users"), "{sql}");
         assert!(sql.contains("at >= $window_start"), "{sql}");
+    }
+
+    #[test]
+    fn functions_that_tell_the_time_become_placeholders() {
+        let sql = "select now() as t, 'now()', x.now, current_date -- now()\nfrom t where at < NOW ( ) and d = current_date() and e < current_timestamp";
+        let want = "select $run_time as t, 'now()', x.now, cast($run_time as date) -- now()\nfrom t where at < $run_time and d = cast($run_time as date) and e < $run_time";
+        assert_eq!(without_clocks(sql, RUN_TIME), want);
+        assert!(at_run_time("select $run_time", Micros(0)).contains("'1970-01-01T00:00:00'"));
     }
 
     #[test]

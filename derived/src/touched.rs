@@ -24,6 +24,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableSource};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub(crate) use node::table_name;
+
 /// The changed rows of inputs.
 pub trait Changes {
     /// Both images of the changed rows of a table; `None`: nothing of it changed. Its columns are at least those that the

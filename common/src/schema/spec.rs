@@ -122,6 +122,17 @@ impl GcRule {
         }
     }
 
+    /// The age, in seconds, from which on it condemns even the newest version of a column; `None`: it never does.
+    #[must_use]
+    pub fn max_age(&self) -> Option<u64> {
+        match self {
+            Self::KeepAll | Self::MaxVersions(_) => None,
+            Self::MaxAgeSeconds(age) => Some(*age),
+            Self::Union(rules) => rules.iter().filter_map(Self::max_age).min(),
+            Self::Intersection(rules) => rules.iter().map(Self::max_age).collect::<Option<Vec<_>>>()?.into_iter().max(),
+        }
+    }
+
     /// Whether it depends on how old a cell is.
     #[must_use]
     pub fn looks_at_age(&self) -> bool {

@@ -55,10 +55,20 @@ impl Facts {
         found
     }
 
-    /// Facts of `expr` under another expression.
-    pub fn restate(&self, expr: &Expr, schema: &DFSchema, as_expr: &Expr) -> impl Iterator<Item = Fact> {
-        let as_expr = unnamed(as_expr).clone();
-        self.trace(expr, schema).into_iter().map(move |(scan, map)| Fact { expr: as_expr.clone(), scan, map })
+    /// Facts of `expr` under another expression of the same rows, which equals it; `of` is that one's schema. What the
+    /// other expression moves is known, too: of `d - 1 day = t` that `d = t + 1 day`.
+    pub fn restate(&self, expr: &Expr, schema: &DFSchema, as_expr: &Expr, of: &DFSchema) -> impl Iterator<Item = Fact> {
+        let traced = self.trace(expr, schema);
+        undone(as_expr, of)
+            .into_iter()
+            .flat_map(move |(as_expr, undo)| {
+                traced.clone().into_iter().map(move |(scan, map)| {
+                    let map = undo.iter().fold(map, |map, step| map.then(*step));
+                    Fact { expr: as_expr.clone(), scan, map }
+                })
+            })
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     /// The same facts where each of `from` is called as in `to`; those that mention anything else are lost.
@@ -69,6 +79,22 @@ impl Facts {
         });
         Self(renamed.collect())
     }
+}
+
+/// An expression, and those inside of it that it only moves, each with what leads back from it to them.
+fn undone(expr: &Expr, schema: &DFSchema) -> Vec<(Expr, Vec<Step>)> {
+    let (mut expr, mut undo) = (unnamed(expr), Vec::new());
+    let mut out = vec![(expr.clone(), Vec::new())];
+    while let Some((of, step)) = step(expr) {
+        match step {
+            None => {}
+            Some(Step::Shift(by)) if holds_for(Step::Shift(by), of, schema) && by != i64::MIN => undo.push(Step::Shift(-by)),
+            Some(_) => break,
+        }
+        expr = unnamed(of);
+        out.push((expr.clone(), undo.clone()));
+    }
+    out
 }
 
 /// A part of a day cannot be added to a date.

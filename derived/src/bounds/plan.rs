@@ -75,7 +75,9 @@ impl Walk<'_> {
             LogicalPlan::Distinct(Distinct::All(input)) => self.facts(input),
             LogicalPlan::Distinct(Distinct::On(d)) => {
                 let facts = self.facts(&d.input);
-                let kept = Facts(d.on_expr.iter().flat_map(|e| facts.restate(e, d.input.schema(), e).collect::<Vec<_>>()).collect());
+                let kept = Facts(
+                    d.on_expr.iter().flat_map(|e| facts.restate(e, d.input.schema(), e, d.input.schema()).collect::<Vec<_>>()).collect(),
+                );
                 project(&kept, d.input.schema(), &d.select_expr, plan.schema())
             }
             LogicalPlan::Sort(s) if s.fetch.is_none() => self.facts(&s.input),
@@ -127,8 +129,8 @@ impl Walk<'_> {
         for conjunct in conjuncts(predicate) {
             self.bound(&facts, schema, conjunct);
             if let Some((a, b)) = equality(conjunct) {
-                out.0.extend(facts.restate(a, schema, b));
-                out.0.extend(facts.restate(b, schema, a));
+                out.0.extend(facts.restate(a, schema, b, schema));
+                out.0.extend(facts.restate(b, schema, a, schema));
             }
         }
         out
@@ -153,10 +155,10 @@ impl Walk<'_> {
                 continue;
             }
             if keeps_left {
-                out.0.extend(right.restate(b, rs, a));
+                out.0.extend(right.restate(b, rs, a, ls));
             }
             if keeps_right {
-                out.0.extend(left.restate(a, ls, b));
+                out.0.extend(left.restate(a, ls, b, rs));
             }
         }
         // A condition removes rows of a side for good unless that side's rows come through unmatched.
@@ -237,7 +239,7 @@ fn project(facts: &Facts, from: &DFSchema, exprs: &[Expr], to: &DFSchema) -> Fac
     let columns: Vec<_> = (0..exprs.len().min(to.fields().len())).map(|i| column_at(to, i)).collect();
     let mut out = facts.rename(&exprs[..columns.len()], &columns);
     for (expr, column) in exprs.iter().zip(&columns) {
-        out.0.extend(facts.restate(expr, from, column));
+        out.0.extend(facts.restate(expr, from, column, to));
     }
     out
 }
@@ -251,7 +253,7 @@ fn partitioned(facts: &Facts, window: &Window) -> Facts {
     let mut partitions = partitions.collect::<Vec<_>>().into_iter();
     let first = partitions.next().unwrap_or_default();
     let common = first.iter().filter(|e| partitions.as_slice().iter().all(|p| p.iter().any(|o| unnamed(o) == unnamed(e))));
-    Facts(common.flat_map(|e| facts.restate(e, window.input.schema(), e).collect::<Vec<_>>()).collect())
+    Facts(common.flat_map(|e| facts.restate(e, window.input.schema(), e, window.input.schema()).collect::<Vec<_>>()).collect())
 }
 
 /// Each row becomes some rows that keep its other columns.

@@ -25,8 +25,9 @@ pub(super) fn determinism(plan: &LogicalPlan) -> Result<()> {
             return;
         }
         if CLOCKS.contains(&name) {
-            fault =
-                Some(format!("{name}() depends on when the query runs: write {{{{ window.end }}}} with meaning per_window, or a column"));
+            fault = Some(format!(
+                "{name}() depends on when the query runs: write now(), which is the window's end or the scheduled time, or a column"
+            ));
         } else if f.func.signature().volatility == Volatility::Volatile {
             fault = Some(format!("{name}() gives another result each time: write a hash of key columns, such as md5(user_id || event_id)"));
         }

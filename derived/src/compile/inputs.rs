@@ -73,6 +73,17 @@ fn declared(known: &Known, time: &Option<InputTime>, window: &OutputWindow, rule
     Ok((Reach::Window(vec![span]), why))
 }
 
+/// Inputs of a table without windows that is appended to: only new rows of the one that drives it count.
+pub(super) fn of_appended(driver: &str, inputs: &mut [Input]) {
+    for input in inputs {
+        input.reach = Reach::All;
+        (input.on_change, input.why) = match input.name == driver {
+            true => (OnChange::Exact, "each of its new rows is appended, once".to_owned()),
+            false => (OnChange::Ignore, "it is looked up in as it is when a row is appended".to_owned()),
+        };
+    }
+}
+
 /// What an author should know of how inputs are read.
 pub(super) fn warnings(window: Option<&OutputWindow>, inputs: &[Input]) -> Vec<String> {
     let Some(window) = window else { return Vec::new() };

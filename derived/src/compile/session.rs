@@ -1,7 +1,7 @@
 //! DataFusion as a compiler: one session that knows schemas only, statements, and resolved plans.
 
 use crate::bounds::{END_FUNCTION, START_FUNCTION};
-use crate::sql::{RUN_TIME, WINDOW_END, WINDOW_START, placeholders, replace};
+use crate::sql::{RUN_TIME, WINDOW_END, WINDOW_START, placeholders, replace, without_clocks};
 use common::schema::Table;
 use common::{Error, Result};
 use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
@@ -31,6 +31,8 @@ pub(crate) struct Parsed {
     pub reads: BTreeSet<String>,
     /// It uses window ends.
     pub uses_window: bool,
+    /// It uses the scheduled time.
+    pub uses_run_time: bool,
     /// With functions in place of window ends.
     statement: Statement,
 }
@@ -103,17 +105,17 @@ impl Planner {
         Ok(())
     }
 
-    /// Reads one SELECT.
+    /// Reads one SELECT. What tells the time in it means the window's end, or without windows the scheduled time.
     ///
     /// # Errors
     /// A sentence: it is not one SELECT, or reads what has no `dataset.name`.
-    pub fn read(&self, sql: &str) -> Result<Parsed> {
-        let sql = sql.trim().trim_end_matches(';').trim_end().to_owned();
-        let uses_window = check_placeholders(&sql)?;
-        let statement = self.statement(&match uses_window {
+    pub fn read(&self, sql: &str, windowed: bool) -> Result<Parsed> {
+        let sql = without_clocks(sql.trim().trim_end_matches(';').trim_end(), if windowed { WINDOW_END } else { RUN_TIME });
+        let (uses_window, uses_run_time) = check_placeholders(&sql, windowed)?;
+        let statement = self.statement(&match uses_window || uses_run_time {
             true => replace(&sql, |name| match name {
                 WINDOW_START => Some(format!("{START_FUNCTION}()")),
-                WINDOW_END => Some(format!("{END_FUNCTION}()")),
+                WINDOW_END | RUN_TIME => Some(format!("{END_FUNCTION}()")),
                 _ => None,
             }),
             false => sql.clone(),
@@ -129,7 +131,7 @@ impl Planner {
                 _ => return Err(Error::invalid(format!("table '{reference}': write dataset.name"))),
             }
         }
-        Ok(Parsed { sql, reads, uses_window, statement })
+        Ok(Parsed { sql, reads, uses_window, uses_run_time, statement })
     }
 
     fn statement(&self, sql: &str) -> Result<Statement> {
@@ -162,20 +164,19 @@ impl Planner {
     }
 }
 
-/// Whether the SQL uses window ends; it may use no other placeholder.
-fn check_placeholders(sql: &str) -> Result<bool> {
-    let mut uses_window = false;
+/// Whether the SQL uses window ends, and the scheduled time; it may use no other placeholder.
+fn check_placeholders(sql: &str, windowed: bool) -> Result<(bool, bool)> {
+    let (mut uses_window, mut uses_run_time) = (false, false);
     if !sql.contains('$') {
-        return Ok(false);
+        return Ok((false, false));
     }
     for (_, name) in placeholders(sql) {
         match name.as_str() {
             WINDOW_START | WINDOW_END => uses_window = true,
-            RUN_TIME => {
-                return Err(Error::invalid(
-                    "run_time needs a schedule, and only schedule on_data is built: use window.end in a table with a window",
-                ));
+            RUN_TIME if windowed => {
+                return Err(Error::invalid("run_time is that of a table without a window: write {{ window.end }}"));
             }
+            RUN_TIME => uses_run_time = true,
             other => {
                 return Err(Error::invalid(format!(
                     "parameter '{other}' is unknown: write {{{{ window.start }}}} and {{{{ window.end }}}}, or a variable"
@@ -183,7 +184,7 @@ fn check_placeholders(sql: &str) -> Result<bool> {
             }
         }
     }
-    Ok(uses_window)
+    Ok((uses_window, uses_run_time))
 }
 
 fn check_select(statement: &Statement) -> Result<()> {

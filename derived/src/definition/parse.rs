@@ -1,6 +1,7 @@
 use super::refuse::not_built;
 use super::{Definition, StrategySpec};
 use crate::problem::Problem;
+use crate::schedule::Schedule;
 use crate::yaml;
 use serde_yaml_ng::Value;
 
@@ -32,9 +33,7 @@ type Fault = (&'static str, String);
 /// What can be said without the SQL.
 fn check(d: &Definition) -> Result<(), Fault> {
     common::schema::check_table_name(&d.name).map_err(|e| ("name", format!("name: {e}")))?;
-    if let Some(schedule) = d.schedule.as_deref().filter(|s| *s != "on_data") {
-        return Err(("schedule", format!("schedule: '{schedule}' is not built yet: write on_data, or leave it out")));
-    }
+    schedule(d).map_err(|e| ("schedule", format!("schedule: {e}")))?;
     for (key, value) in
         [("min_interval", &d.min_interval), ("repair_interval", &d.repair_interval), ("timeout", &d.timeout), ("freshness", &d.freshness)]
     {
@@ -47,6 +46,12 @@ fn check(d: &Definition) -> Result<(), Fault> {
     check_strategy(d)?;
     check_tags(d)?;
     check_inputs(d)
+}
+
+/// The times at which its work may start, by the clock of its windows; `None`: at any time.
+pub(crate) fn schedule(d: &Definition) -> Result<Option<Schedule>, String> {
+    let zone = d.window.as_ref().map_or("UTC", |w| w.zone.as_str());
+    d.schedule.as_deref().map_or(Ok(None), |text| Schedule::parse(text, zone))
 }
 
 fn check_window(d: &Definition) -> Result<(), Fault> {
@@ -74,8 +79,8 @@ fn check_strategy(d: &Definition) -> Result<(), Fault> {
         return Err(("late", "late: it has an effect only with strategy append".into()));
     }
     match &d.strategy {
-        StrategySpec::Append if d.window.is_none() => {
-            Err(("strategy", "strategy: append without a window is not built yet: add a window, or use replace".into()))
+        StrategySpec::Append if d.window.is_none() && d.late.is_some() => {
+            Err(("late", "late: it has an effect only on tables with a window: without one, rows are appended as they come".into()))
         }
         StrategySpec::Append if d.eager => Err(("eager", "eager: an appended window is first written when it is complete".into())),
         StrategySpec::Merge(m) if !fits_merge(&d.key, &m.key) => {
@@ -187,8 +192,8 @@ sql: revenue_daily.sql
             ("keep: 30 days", "retention"),
             ("memory: 1GB", "not built"),
             ("access: [team]", "privacy"),
-            ("schedule: every 1h", "on_data"),
-            ("strategy: append", "without a window"),
+            ("schedule: hourly", "on_data"),
+            ("strategy: append\nlate: ignore", "only on tables with a window"),
             ("late: ignore", "only with strategy append"),
             ("eager: true", "window"),
             ("inputs: {raw.x: {need: last_complete}}", "last_complete"),

@@ -31,7 +31,14 @@ pub(super) fn runs(windows: &Windows, marks: Vec<Marks>, max: usize, whole: bool
     let mut left: std::collections::VecDeque<_> = groups.into_iter().map(|(g, _)| g).collect();
     let mut out = Vec::with_capacity(left.len());
     while let Some(g) = if out.len() % 2 == 0 { left.pop_back() } else { left.pop_front() } {
-        out.push(PlannedRun { range: Some((g.start, g.end)), whole, complete: g.complete, reason: g.reason, mixed_with: g.mixed });
+        out.push(PlannedRun {
+            range: Some((g.start, g.end)),
+            whole,
+            complete: g.complete,
+            reason: g.reason,
+            mixed_with: g.mixed,
+            run_time: None,
+        });
     }
     out
 }

@@ -7,6 +7,7 @@ use common::schema::Table;
 use common::time::{Micros, TimeRange};
 use common::version::RangeSet;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The inputs of one table at one snapshot.
 pub(super) struct Inputs<'a> {
@@ -78,6 +79,21 @@ impl Inputs<'_> {
             input.on_change != OnChange::Ignore && table.is_some_and(|t| self.facts.catalog.ingesting.contains(&t.id))
         };
         self.artifact.inputs.iter().find(open).map(|i| i.name.as_str())
+    }
+
+    /// Windows that read what an input no longer holds, by its GC rule: they keep the rows that they have. Only of inputs
+    /// that a window reads from some time on.
+    pub fn frozen(&self, window: &OutputWindow) -> RangeSet {
+        let of_input = |input: &Input| {
+            let table = self.facts.catalog.table(&input.name)?;
+            let shown = table.families.iter().filter(|f| !f.hidden);
+            let age = shown.filter_map(|f| f.gc.max_age()).min()?;
+            let kept_from = self.facts.now.before(Duration::from_secs(age));
+            let gone = RangeSet::of(Micros::MIN, input.time.as_ref()?.value(kept_from));
+            input.reach.is_bounded().then(|| input.reach.dirty(&window.windows, &gone))
+        };
+        let bounded = self.artifact.inputs.iter().filter_map(of_input).filter(|w| w.ranges().last().is_some_and(|r| r.1 != Micros::MAX));
+        bounded.fold(RangeSet::empty(), |all, w| all.union(&w))
     }
 
     /// The input that does not yet cover what window `[start, end)` reads of it.

@@ -16,12 +16,28 @@ pub(super) fn decide(facts: &Facts<'_>, artifact: &Artifact, states: &BTreeMap<S
     let id = facts.catalog.table(&artifact.name)?.id;
     let blank = blank(id);
     let published = facts.catalog.published(id).unwrap_or(&blank);
-    let inputs = Inputs { facts, artifact, states };
+    let with_itself = itself(facts, artifact, published, states);
+    let inputs = Inputs { facts, artifact, states: with_itself.as_ref().unwrap_or(states) };
     let table = Deciding { facts, artifact, published, inputs };
     Some(match &artifact.window {
         Some(window) => table.windowed(window),
         None => table.whole(),
     })
+}
+
+/// What a table that reads itself may expect of its own earlier windows.
+fn itself(
+    facts: &Facts<'_>,
+    artifact: &Artifact,
+    published: &Published,
+    states: &BTreeMap<String, State>,
+) -> Option<BTreeMap<String, State>> {
+    let window = artifact.window.as_ref().filter(|_| artifact.reads_itself())?;
+    let inputs = Inputs { facts, artifact, states };
+    let (start, frozen) = (inputs.start(window), inputs.frozen(window));
+    let before = start.map_or_else(RangeSet::empty, |s| RangeSet::of(Micros::MIN, s));
+    let own = State { complete: published.complete.union(&before).union(&frozen), published: true, start, ..State::default() };
+    Some(states.iter().map(|(name, state)| (name.clone(), state.clone())).chain([(artifact.name.clone(), own)]).collect())
 }
 
 fn blank(table: TableId) -> Published {
@@ -58,6 +74,30 @@ struct Walked {
     waits: BTreeMap<String, RangeSet>,
 }
 
+impl Walked {
+    fn due(&self) -> RangeSet {
+        self.soon.union(&self.stuck)
+    }
+
+    /// Leaves only the first due window to run: what comes after it may read it.
+    fn in_order(&mut self) {
+        let due = self.due();
+        let Some(&(first, _)) = due.ranges().first() else { return };
+        self.marks.retain(|m| m.start == first);
+        let stuck = self.stuck.ranges().first().is_some_and(|r| r.0 == first);
+        if stuck {
+            // What waits for a window that nobody waits for, nobody waits for either.
+            (self.stuck, self.soon) = (due.clone(), RangeSet::empty());
+        }
+        let said = self.waits.values().fold(RangeSet::empty(), |all, w| all.union(w));
+        let running = self.marks.first().map_or_else(RangeSet::empty, |m| RangeSet::of(m.start, m.end));
+        let waiting = due.subtract(&said).subtract(&running);
+        if !waiting.is_empty() {
+            self.waits.insert("earlier windows of the table itself come first".into(), waiting);
+        }
+    }
+}
+
 /// What keeps due windows from running.
 enum Held {
     /// They will run soon: descendants wait.
@@ -71,9 +111,18 @@ impl Deciding<'_> {
         let start = self.inputs.start(window);
         let reached: Vec<_> = self.inputs.unsettled().collect();
         let mut mixed = self.inputs.mixed();
-        let walked = self.walk(window, &self.sets(window, start), &reached, &mixed);
+        let frozen = self.inputs.frozen(window);
+        let sets = self.sets(window, start, &frozen);
+        let mut walked = self.walk(window, &sets, &reached, &mixed);
+        if !sets.late.is_empty() {
+            walked.waits.insert("an input no longer holds all that they read: they stay as they are".into(), sets.late.clone());
+        }
+        if self.artifact.reads_itself() {
+            walked.in_order();
+        }
         let before = start.map_or_else(RangeSet::empty, |s| RangeSet::of(Micros::MIN, s));
-        let complete = self.published.complete.union(&before);
+        // Nothing more will become of frozen windows.
+        let complete = self.published.complete.union(&before).union(&frozen);
         let watermark = start.and_then(|first| complete.ranges().iter().find(|(s, e)| *s <= first && first <= *e)).map(|r| r.1);
         if !walked.stuck.is_empty() {
             mixed.insert(self.artifact.name.clone(), walked.stuck.clone());
@@ -83,14 +132,19 @@ impl Deciding<'_> {
         let whole = matches!(self.artifact.strategy, Strategy::Merge(_));
         let decision = Decision {
             table: self.artifact.name.clone(),
-            due: walked.soon.union(&walked.stuck),
+            due: walked.due(),
             runs: group::runs(&window.windows, walked.marks, self.facts.max_windows, whole),
             waits: walked.waits.into_iter().map(|(why, windows)| Wait { windows, why }).collect(),
             start,
             watermark,
         };
         let published = self.published.version.0 > 0;
-        (decision, State { unsettled: walked.soon.union(&coming), mixed, complete, published, start })
+        let soon = match walked.soon.ranges().first() {
+            // Each window may change all later ones.
+            Some(&(first, _)) if self.artifact.reads_itself() => RangeSet::of(first, Micros::MAX),
+            _ => walked.soon,
+        };
+        (decision, State { unsettled: soon.union(&coming), mixed, complete, published, start })
     }
 
     /// Looks at every window that may be due.
@@ -129,15 +183,22 @@ impl Deciding<'_> {
         let reached: Vec<_> = self.inputs.unsettled().collect();
         let (mut runs, mut waits, mut state) = (Vec::new(), Vec::new(), State { published: !never, ..State::default() });
         let coming = reached.iter().any(|(_, w)| !w.is_empty());
-        let is_due = never || !dirty.is_empty();
+        let run_time = self.run_time();
+        let is_due = never || !dirty.is_empty() || run_time.is_some_and(|at| !self.published.complete.covers(Micros::MIN, at));
         if is_due {
-            let mut mark =
-                Marks { start: Micros::MIN, end: Micros::MAX, complete: mixed.is_empty(), reason: self.reason(never), mixed: Vec::new() };
+            let mut mark = Marks {
+                start: Micros::MIN,
+                end: Micros::MAX,
+                complete: mixed.is_empty(),
+                reason: self.reason(never, &dirty),
+                mixed: Vec::new(),
+            };
             mark.mixed = mixed.keys().cloned().collect();
             let held = self.inputs.missing().map(Held::Soon).or_else(|| self.held(&mark, &reached, Micros::MIN, Micros::MAX));
             match held {
                 None if self.published.claimed.is_empty() => {
-                    runs.push(PlannedRun { range: None, whole: true, complete: mark.complete, reason: mark.reason, mixed_with: mark.mixed })
+                    let (complete, reason, mixed_with) = (mark.complete, mark.reason, mark.mixed);
+                    runs.push(PlannedRun { range: None, whole: true, complete, reason, mixed_with, run_time })
                 }
                 None => {}
                 Some(Held::Soon(why)) => waits.push(Wait { windows: RangeSet::all(), why }),
@@ -155,12 +216,27 @@ impl Deciding<'_> {
         (Decision { table: self.artifact.name.clone(), due, runs, waits, start: None, watermark: None }, state)
     }
 
-    fn reason(&self, never: bool) -> &'static str {
+    fn reason(&self, never: bool, dirty: &RangeSet) -> &'static str {
         match () {
             () if never => "first build",
             () if !self.published.forced.is_empty() => "changed definition",
+            () if dirty.is_empty() => "schedule",
             () => "new data",
         }
+    }
+
+    /// The scheduled time that a run would use, if the SQL does.
+    fn run_time(&self) -> Option<Micros> {
+        let schedule = self.artifact.timing.schedule.as_ref().filter(|_| self.artifact.uses_run_time)?;
+        schedule.last(self.facts.now)
+    }
+
+    /// Until when its schedule keeps due work waiting: once nothing was due, up to the next scheduled time.
+    fn unscheduled(&self) -> Option<Micros> {
+        let schedule = self.artifact.timing.schedule.as_ref()?;
+        let idle = self.facts.idle.get(&self.published.table)?;
+        let opened = schedule.last(self.facts.now).is_some_and(|at| at > *idle);
+        if opened { None } else { schedule.next(self.facts.now) }
     }
 
     /// A changed definition marks all that is published; a person usually marks some of it.
@@ -176,14 +252,15 @@ impl Deciding<'_> {
         followed.chain(pending).fold(RangeSet::empty(), |all, w| all.union(w))
     }
 
-    fn sets(&self, window: &OutputWindow, start: Option<Micros>) -> Sets {
+    fn sets(&self, window: &OutputWindow, start: Option<Micros>, frozen: &RangeSet) -> Sets {
         let upto = window.windows.next(self.facts.now);
         let base = start.map_or_else(RangeSet::empty, |s| RangeSet::of(s, upto));
         let changed = if self.ignores_late() { RangeSet::empty() } else { self.dirty() };
         let dirty = window.windows.align_out(&changed).intersect(&base);
         let forced = window.windows.align_out(&self.published.forced).intersect(&base);
         let unfinished = base.subtract(&self.published.complete);
-        Sets { candidates: unfinished.union(&dirty).union(&forced), dirty, forced }
+        let candidates = unfinished.union(&dirty).union(&forced).subtract(frozen);
+        Sets { candidates, late: dirty.union(&forced).intersect(frozen), dirty, forced }
     }
 
     fn ignores_late(&self) -> bool {
@@ -202,6 +279,10 @@ impl Deciding<'_> {
         }
         if let Some((name, _)) = reached.iter().find(|(_, w)| w.meets(s, e)) {
             return Some(Held::Soon(format!("{name} has due windows that reach it")));
+        }
+        // A wish of a person is no matter of schedule.
+        if let Some(until) = self.unscheduled().filter(|_| due.reason != "backfill") {
+            return Some(Held::Stuck(format!("its schedule starts it at {until}")));
         }
         self.resting(due).map(|until| Held::Stuck(format!("it rests until {until}")))
     }
@@ -235,6 +316,8 @@ fn backoff(attempts: u32) -> Duration {
 struct Sets {
     /// Aligned to windows.
     candidates: RangeSet,
+    /// Frozen windows that something would make due.
+    late: RangeSet,
     dirty: RangeSet,
     forced: RangeSet,
 }

@@ -17,6 +17,7 @@ struct World {
     pending: BTreeMap<(TableId, TableId), RangeSet>,
     failures: Vec<Failure>,
     last_run: BTreeMap<TableId, Micros>,
+    idle: BTreeMap<TableId, Micros>,
     max_windows: usize,
 }
 
@@ -52,6 +53,7 @@ fn world(tables: &[(&str, &str, &str)]) -> World {
         pending: BTreeMap::new(),
         failures: Vec::new(),
         last_run: BTreeMap::new(),
+        idle: BTreeMap::new(),
         max_windows: 100,
     }
 }
@@ -66,6 +68,7 @@ impl World {
             pending: &self.pending,
             failures: &self.failures,
             last_run: &self.last_run,
+            idle: &self.idle,
             max_windows: self.max_windows,
         };
         decide(&facts).into_iter().find(|d| d.table == format!("g.{name}")).unwrap()
@@ -367,6 +370,75 @@ fn a_merge_may_write_any_row() {
     let merge = "strategy: {merge: {key: [user_id], columns: {first_at: min}}}\nwindow: {every: day}\ntime_column: day";
     let w = world(&[("a", "select user_id, at::date as day, min(at) as first_at from raw.events group by 1, 2", merge)]);
     assert!(w.decide("a").runs[0].whole);
+}
+
+#[test]
+fn windows_that_read_what_an_input_no_longer_holds_are_frozen() {
+    let mut w = daily();
+    let events = Arc::make_mut(&mut w.catalog.tables[0]);
+    events.families.iter_mut().for_each(|f| f.gc = common::schema::GcRule::MaxAgeSeconds(3 * 86_400));
+    w.now = at("2026-01-08T12:00:00Z");
+    w.publish("a", days(1, 8), days(1, 8)).forced = days(2, 3);
+    w.change("a", EVENTS_ID, days(4, 7));
+    // What is kept begins at noon of the 5th.
+    assert_eq!(w.runs("a"), days(6, 7));
+    let late = w.decide("a").waits.into_iter().find(|wait| wait.why.contains("no longer holds")).unwrap();
+    assert_eq!(late.windows, days(2, 3).union(&days(4, 6)), "a backfill and late rows are counted, and change nothing");
+    assert_eq!(w.decide("a").due, days(6, 7));
+    w.catalog.published.clear();
+    w.pending.clear();
+    assert_eq!(w.runs("a"), days(6, 8), "and they are not built from what is left");
+}
+
+#[test]
+fn a_schedule_limits_when_due_windows_may_start_and_makes_none_due() {
+    let mut w = world(&[("a", FROM_EVENTS, &format!("{DAILY}\nschedule: every 1h"))]);
+    assert_eq!(w.runs("a"), days(1, 3), "never seen idle: what is due may start");
+    w.publish("a", days(1, 3), days(1, 3));
+    w.now = at("2026-01-03T12:30:00Z");
+    w.idle.insert(w.id("a"), at("2026-01-03T12:10:00Z"));
+    assert_eq!(w.decide("a").due, RangeSet::empty(), "a scheduled time makes no window due");
+    w.change("a", EVENTS_ID, days(1, 2));
+    assert_eq!(w.runs("a"), RangeSet::empty());
+    assert!(w.decide("a").waits[0].why.contains("its schedule starts it at 2026-01-03T13:00:00Z"), "{:?}", w.decide("a").waits);
+    w.now = at("2026-01-03T13:00:00Z");
+    assert_eq!(w.runs("a"), days(1, 2));
+}
+
+#[test]
+fn a_table_that_uses_now_is_due_at_each_scheduled_time() {
+    let mut w = world(&[("a", "select now()::date as day, count(*) as n from raw.events", &format!("{WHOLE}\nschedule: every 1h"))]);
+    let run = w.decide("a").runs.remove(0);
+    assert_eq!((run.reason, run.run_time), ("first build", Some(at("2026-01-03T12:00:00Z"))));
+    w.publish("a", RangeSet::all(), RangeSet::of(Micros::MIN, at("2026-01-03T12:00:00Z")));
+    assert!(w.decide("a").runs.is_empty());
+    w.idle.insert(w.id("a"), w.now);
+    w.now = at("2026-01-03T13:00:01Z");
+    let run = w.decide("a").runs.remove(0);
+    assert_eq!((run.reason, run.run_time), ("schedule", Some(at("2026-01-03T13:00:00Z"))));
+}
+
+/// The sum of all days so far: each day reads the day before.
+const RUNNING: &str = "select e.day, e.n + coalesce(b.n, 0) as n from (select at::date as day, count(*) as n from raw.events group by 1) e left join g.a b on b.day = e.day - interval '1 day'";
+
+#[test]
+fn windows_of_a_table_that_reads_itself_run_in_order_one_at_a_time() {
+    let mut w = world(&[("a", RUNNING, &format!("{DAILY}\ncolumns: {{day: {{type: date}}, n: {{type: int64}}}}"))]);
+    w.now = at("2026-01-05T12:00:00Z");
+    let own = w.id("a");
+    assert_eq!(w.runs("a"), days(1, 2));
+    w.publish("a", days(1, 2), days(1, 2));
+    assert_eq!(w.runs("a"), days(2, 3), "the next waits for the one before it alone");
+    w.catalog.published.clear();
+    w.publish("a", days(1, 5), days(1, 5));
+    w.change("a", EVENTS_ID, days(2, 3).union(&days(4, 5)));
+    assert_eq!((w.runs("a"), w.decide("a").due), (days(2, 3), days(2, 3).union(&days(4, 5))));
+    assert!(w.decide("a").waits.iter().any(|wait| wait.why.contains("earlier windows")));
+    w.pending.clear();
+    w.change("a", own, days(3, 4));
+    assert_eq!(w.runs("a"), days(3, 4), "a changed output makes the next window dirty");
+    w.fail("a", days(3, 4), 9);
+    assert_eq!(w.runs("a"), RangeSet::empty());
 }
 
 #[test]

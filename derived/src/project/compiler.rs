@@ -160,12 +160,22 @@ impl Compiler {
     }
 
     fn resolve(&mut self, draft: &Draft, graph: &Graph) -> Result<(Arc<Artifact>, Arc<Known>), Problem> {
-        let (artifact, tags) = draft.compile(&self.planner, &graph.known)?;
+        let (artifact, tags) = match draft.parsed.reads.contains(&draft.definition.name) {
+            true => draft.compile_on_itself(&mut self.planner, &graph.known)?,
+            false => draft.compile(&self.planner, &graph.known)?,
+        };
         let table =
             Table::create(TableId(0), TableKind::Derived, artifact.spec.clone()).map_err(|e| Problem::in_file(&draft.file, e.message))?;
         // What a merge publishes is folded over windows: its rows lie in none.
         let windows = artifact.window.as_ref().filter(|_| table.time_column.is_some()).map(|w| w.windows.clone());
-        let known = Arc::new(Known { table, derived: true, windows, tags, freshness: artifact.timing.freshness });
+        let known = Arc::new(Known {
+            table,
+            derived: true,
+            windows,
+            appended: artifact.driver.is_some(),
+            tags,
+            freshness: artifact.timing.freshness,
+        });
         Ok((Arc::new(artifact), known))
     }
 }

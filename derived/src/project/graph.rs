@@ -59,7 +59,8 @@ impl Graph {
         match Table::create(TableId(0), TableKind::Raw, spec.clone()) {
             Ok(table) => {
                 let tags = declared(&spec.name, notes.iter().map(|(c, note)| (c.as_str(), note.tags.as_slice())));
-                self.known.insert(spec.name.clone(), Arc::new(Known { table, derived: false, windows: None, tags, freshness }));
+                self.known
+                    .insert(spec.name.clone(), Arc::new(Known { table, derived: false, windows: None, appended: false, tags, freshness }));
                 None
             }
             Err(e) => Some(Problem::in_file(file, e.message)),
@@ -76,7 +77,16 @@ impl Graph {
     /// Adds raw tables that exist and the project does not declare.
     pub fn add_cluster(&mut self, tables: &[Table]) {
         for table in tables.iter().filter(|t| t.kind == TableKind::Raw) {
-            let known = || Arc::new(Known { table: table.clone(), derived: false, windows: None, tags: BTreeMap::new(), freshness: None });
+            let known = || {
+                Arc::new(Known {
+                    table: table.clone(),
+                    derived: false,
+                    windows: None,
+                    appended: false,
+                    tags: BTreeMap::new(),
+                    freshness: None,
+                })
+            };
             self.known.entry(table.name.clone()).or_insert_with(known);
         }
     }
@@ -132,7 +142,8 @@ impl Graph {
 
     /// A table that a definition reads and nobody knows.
     pub fn missing(&mut self, draft: &Draft) -> Option<Problem> {
-        let missing: Vec<&String> = draft.parsed.reads.iter().filter(|r| !self.known.contains_key(*r)).collect();
+        let own = &draft.definition.name;
+        let missing: Vec<&String> = draft.parsed.reads.iter().filter(|r| *r != own && !self.known.contains_key(*r)).collect();
         self.unknown.extend(missing.iter().map(|r| (*r).clone()));
         let unknown = *missing.first()?;
         let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
@@ -157,10 +168,7 @@ impl Graph {
             let Some(members) = cycle(&edges) else { return };
             let members: Vec<String> = members.into_iter().map(str::to_owned).collect();
             let files: Vec<&str> = members.iter().filter_map(|m| self.drafts.get(m)).map(|d| d.file.as_str()).collect();
-            let message = match members.as_slice() {
-                [own] => format!("table '{own}' reads itself: self-references are not built yet"),
-                _ => format!("tables read each other in a circle: {} → {} ({})", members.join(" → "), members[0], files.join(", ")),
-            };
+            let message = format!("tables read each other in a circle: {} → {} ({})", members.join(" → "), members[0], files.join(", "));
             for name in &members {
                 if let Some(draft) = self.drafts.remove(name) {
                     self.fail(name.clone(), &draft.file, Problem::at_key(&draft.file, &draft.yaml, "sql", message.clone()));

@@ -87,7 +87,7 @@ impl Project {
         };
         let rendered = renderer.render(Origin { file: &sql_file, lines_before }, &source)?;
         let wrong = |e: common::Error| sql_problem(&sql_file, yaml, file, lines_before, &e.message);
-        let parsed = planner.read(&rendered).map_err(wrong)?;
+        let parsed = planner.read(&rendered, definition.window.is_some()).map_err(wrong)?;
         Ok(Draft { file: file.into(), yaml: yaml.into(), sql_file: sql_file.clone(), lines_before, source, parsed, definition })
     }
 }

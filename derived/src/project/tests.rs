@@ -375,7 +375,92 @@ fn cycles_and_two_definitions_of_one_table_name_all_their_files() {
     let like_source = compiled(&[("derived/x.yaml", &file("raw.users", "raw.events"))]);
     assert!(like_source.problems().next().unwrap().message.contains("sources/users.yaml"));
     let own = compiled(&[("derived/x.yaml", &file("a.x", "a.x"))]);
-    assert!(own.problems().next().unwrap().message.contains("reads itself"));
+    assert!(own.problems().next().unwrap().message.contains("reads the table that it makes, which only tables with a window may"));
+}
+
+#[test]
+fn a_table_may_read_itself_only_before_each_window() {
+    let of = |sql: &str, more: &str| one(sql, &format!("{DAILY}\n{more}"));
+    let typed = "columns: {user_id: {type: string}, day: {type: date}, n: {type: int64}}";
+    let fresh = "(select user_id, at::date as day, count(*) as n from raw.events group by 1, 2)";
+    let before = |on: &str| {
+        format!("select e.user_id, e.day, e.n + coalesce(b.n, 0) as n from {fresh} e left join a.x b on b.user_id = e.user_id and {on}")
+    };
+    for on in ["b.day = e.day - interval '1 day'", "b.day + interval '1 day' = e.day", "e.day = (b.day + interval '1 day')::date"] {
+        let artifact = of(&before(on), typed).unwrap_or_else(|e| panic!("{on}: {e}"));
+        assert!(artifact.reads_itself() && artifact.input("a.x").unwrap().reach.is_bounded(), "{on}");
+        assert_eq!(dirty_days(&artifact), [10]);
+        let (start, end) = (Micros::parse("2026-01-10").unwrap(), Micros::parse("2026-01-11").unwrap());
+        assert_eq!(artifact.reads(artifact.input("a.x").unwrap(), Some((start, end))).unwrap().end, start);
+    }
+    for (on, says) in [("b.day = e.day", "up to the window's end"), ("b.day < e.day", "not only earlier windows")] {
+        let e = of(&before(on), typed).unwrap_err();
+        assert!(e.message.contains(says), "{on}: {e}");
+    }
+    let pieces = "select user_id, {{ window.start }}::date as day, sum(n) as n from a.x where day < {{ window.start }}::date group by 1, 2";
+    assert!(of(pieces, &format!("{typed}\nstart: 2026-01-01\nmeaning: per_window")).is_ok());
+    let e = of(&before("b.day = e.day - interval '1 day'"), "columns: {user_id: {type: string}, day: {type: date}}").unwrap_err();
+    assert!(e.message.contains("No field named b.n") && e.message.contains("declare all its columns"), "{e}");
+    let e = of(&before("b.day = e.day - interval '1 day'"), &typed.replace("int64", "string")).unwrap_err();
+    assert!(e.message.contains("'n'") || e.message.contains("coalesce"), "{e}");
+}
+
+#[test]
+fn append_without_a_window_takes_row_wise_sql_over_an_append_only_input_alone() {
+    let log = "name: raw.log\nkey: [user_id: string, event_id: string]\ncolumns: {device: string}\nappend_only: true\n";
+    let of = |sql: &str| {
+        let yaml = format!("name: a.x\nstrategy: append\nkey: {{partition: [user_id]}}\nsql: {sql}\n");
+        let found = compiled(&[("sources/log.yaml", log), ("derived/x.yaml", &yaml)]);
+        found.artifacts().next().cloned().ok_or_else(|| found.problems().map(ToString::to_string).collect::<String>())
+    };
+    for sql in [
+        "select user_id, device from raw.log where device <> 'x'",
+        "select user_id, unnest(string_to_array(device, ',')) as d from raw.log",
+        "select l.user_id, u.country from raw.log l left join raw.users u on u.user_id = l.user_id",
+        "select u.user_id, l.device from raw.users u join raw.log l on u.user_id = l.user_id",
+        "select user_id, device from raw.log where user_id in (select user_id from raw.users)",
+    ] {
+        let artifact = of(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert_eq!(artifact.driver.as_deref(), Some("raw.log"), "{sql}");
+        assert!(artifact.inputs.iter().all(|i| (i.on_change == crate::definition::OnChange::Exact) == (i.name == "raw.log")));
+    }
+    for (sql, says) in [
+        ("select user_id, count(*) as n from raw.log group by user_id", "several rows at once"),
+        ("select distinct user_id from raw.log", "several rows at once"),
+        ("select user_id, row_number() over (partition by user_id order by event_id) as n from raw.log", "several rows at once"),
+        ("select user_id, device from raw.log order by event_id limit 3", "LIMIT"),
+        ("select user_id from raw.users", "raw.users may change"),
+        ("select a.user_id from raw.log a join raw.log b on a.user_id = b.user_id", "2 times"),
+        ("select user_id from raw.log union all select user_id from raw.log", "not row-wise"),
+        ("select coalesce(l.user_id, u.user_id) as user_id from raw.log l full join raw.users u on u.user_id = l.user_id", "full join"),
+    ] {
+        let e = of(sql).unwrap_err();
+        assert!(e.contains(says), "{sql}: {e}");
+    }
+    let second = "name: a.y\nstrategy: append\nkey: {partition: [user_id]}\nsql: select user_id from a.x\n";
+    let first = "name: a.x\nstrategy: append\nkey: {partition: [user_id]}\nsql: select user_id, device from raw.log\n";
+    let found = compiled(&[("sources/log.yaml", log), ("derived/x.yaml", first), ("derived/y.yaml", second)]);
+    assert_eq!(found.artifacts().filter(|a| a.driver.is_some()).count(), 2, "another such table may drive it");
+}
+
+#[test]
+fn now_is_the_windows_end_or_the_scheduled_time_and_refused_without_either() {
+    let counted = "select user_id, now()::date as day, count(*) as n from raw.events where at > now() - interval '7 days' group by 1, 2";
+    let e = one(counted, "").unwrap_err();
+    assert!(e.message.contains("write a schedule"), "{e}");
+    let scheduled = one(counted, "schedule: every 1h").unwrap();
+    assert!(scheduled.uses_run_time && !scheduled.is_by_key());
+    assert!(crate::explain::explain(&scheduled).contains("due work starts at every 1h in UTC; each makes it due"));
+    let sql = crate::sql::at_run_time(&scheduled.queries(None)[0].sql, Micros::parse("2026-01-10").unwrap());
+    assert!(!sql.contains('$') && sql.contains("'2026-01-10T00:00:00'"), "{sql}");
+    let windowed = "select user_id, (current_date - interval '1 day')::date as day, count(*) as n from raw.events where at >= {{ window.start }} and at < now() group by 1, 2";
+    assert!(one(windowed, DAILY).unwrap_err().message.contains("meaning: per_window"));
+    let pieces = one(windowed, &format!("{DAILY}\nmeaning: per_window")).unwrap();
+    assert_eq!(dirty_days(&pieces), [10]);
+    assert!(!pieces.uses_run_time);
+    assert!(
+        one("select user_id, at::date as day from raw.events where at < {{ run_time }}", DAILY).unwrap_err().message.contains("window.end")
+    );
 }
 
 #[test]
@@ -410,7 +495,7 @@ fn a_windowed_table_means_its_sql_over_the_whole_kept_to_the_windows() {
     assert_eq!(pieces.len(), 2);
     assert!(pieces[1].sql.contains("at >= arrow_cast('2026-01-02T00:00:00'"), "{}", pieces[1].sql);
     for sql in queries.iter().chain(&pieces).map(|q| q.sql.as_str()) {
-        let parsed = crate::compile::Planner::new(&session().unwrap()).read(sql).unwrap();
+        let parsed = crate::compile::Planner::new(&session().unwrap()).read(sql, true).unwrap();
         assert_eq!(parsed.reads.into_iter().collect::<Vec<_>>(), ["raw.events"]);
     }
 }

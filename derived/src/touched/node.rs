@@ -184,7 +184,7 @@ impl Walk<'_> {
 }
 
 /// The name of a scanned table, `dataset.name`.
-pub(super) fn table_name(scan: &TableScan) -> String {
+pub(crate) fn table_name(scan: &TableScan) -> String {
     match scan.table_name.schema() {
         Some(schema) => format!("{schema}.{}", scan.table_name.table()),
         None => scan.table_name.table().to_owned(),

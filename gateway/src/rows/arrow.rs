@@ -6,7 +6,7 @@ pub use column::TypedColumn;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use common::ids::FamilyId;
+use common::ids::{FamilyId, RunId};
 use common::key::PartCodec;
 use common::row::{Mutation, RowMutation};
 use common::schema::{ROW_MARKER, Table};
@@ -73,6 +73,8 @@ pub struct Encoder<'a> {
     equals: HashMap<Vec<u8>, u32>,
     /// Encoded unique key → number of its row.
     seen: HashMap<Vec<u8>, usize>,
+    /// Part of what tells equal rows apart, if others of the table may equal them.
+    run: Option<RunId>,
 }
 
 impl<'a> Encoder<'a> {
@@ -80,7 +82,12 @@ impl<'a> Encoder<'a> {
     #[must_use]
     pub fn new(table: &'a Table, window: Option<&'a OutputWindow>, unique: &'a [String]) -> Self {
         let unique = unique.iter().map(String::as_str).collect();
-        Self { table, window, unique, rows: Vec::new(), equals: HashMap::new(), seen: HashMap::new() }
+        Self { table, window, unique, rows: Vec::new(), equals: HashMap::new(), seen: HashMap::new(), run: None }
+    }
+
+    /// Tells its rows apart from equal ones of other runs.
+    pub fn tell_apart(&mut self, run: RunId) {
+        self.run = Some(run);
     }
 
     /// Adds the rows of a batch, all of which must lie within `piece` (looked at only if there is a window).
@@ -127,6 +134,7 @@ impl<'a> Encoder<'a> {
     fn tie_break(&mut self, parts: &[Option<Value>], cells: &[OutputCell], hidden: usize) -> Result<Value> {
         let mut identity = self.table.key_schema().encode_prefix(&parts[..hidden])?;
         identity.extend(hash_of(cells));
+        identity.extend(self.run.iter().flat_map(|run| run.0.to_be_bytes()));
         let hash = Sha256::digest(&identity);
         let ordinal = self.equals.entry(identity).or_default();
         let mut tie = hash[..TIE_HASH_BYTES].to_vec();

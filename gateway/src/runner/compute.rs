@@ -1,6 +1,6 @@
 //! A run's queries, its tests, and its output as rows or parts.
 
-use super::keys::DirtyKeys;
+use super::keys::Path;
 use super::merge::{FoldParts, Parts};
 use super::parts::{Fold, PartsEncoder};
 use super::query::{self, Restriction};
@@ -8,6 +8,7 @@ use super::records::holds;
 use super::work::Work;
 use crate::rows::arrow::{Encoder, OutputRow, TypedColumn, instant, time_type};
 use bytes::Bytes;
+use common::ids::RunId;
 use common::schema::Table;
 use common::time::{Micros, TimeRange};
 use common::{Error, Result};
@@ -16,6 +17,7 @@ use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
 use derived::document::{Artifact, Query, Strategy};
+use derived::sql::at_run_time;
 use std::collections::{BTreeMap, HashMap};
 
 /// Queries of one run at most, unless its table means the union of its pieces.
@@ -39,19 +41,23 @@ pub enum Rows {
     Parts(BTreeMap<Bytes, Parts>),
 }
 
-/// Runs the queries of a work and checks what they give: all of it, or the rows of some keys.
+/// Runs the queries of a work and checks what they give: all of it, or what the path asks for.
 ///
 /// # Errors
 /// `InvalidArgument` for a query that fails, a test that does not hold and rows that do not fit the table.
-pub async fn compute(context: &SessionContext, work: &Work, keys: Option<&DirtyKeys>) -> Result<Computed> {
+pub async fn compute(context: &SessionContext, work: &Work, run: RunId, path: Option<&Path>) -> Result<Computed> {
     let mut sink = Sink::of(work);
+    if let (Some(Path::Appended(_)), Sink::Plain(rows)) = (path, &mut sink) {
+        rows.tell_apart(run);
+    }
     let (mut rows_read, mut rows_given) = (0, 0);
     for query in queries(work) {
         let plan = query::plan(context, &query.sql).await?;
         let plan = query::restrict_inputs(plan, &restrictions(work, query.windows))?;
-        let plan = match keys {
-            Some(keys) => keys.restrict(plan)?,
-            None => plan,
+        let plan = match path {
+            Some(Path::Keys(keys)) => keys.restrict(plan)?,
+            Some(Path::Appended(new)) => new.in_place(plan)?,
+            _ => plan,
         };
         let output = query::run(context, plan).await?;
         rows_read += output.rows_read;
@@ -62,7 +68,7 @@ pub async fn compute(context: &SessionContext, work: &Work, keys: Option<&DirtyK
         batches.iter().try_for_each(|batch| sink.push(batch, piece))?;
     }
     let mut rows = sink.finish(work)?;
-    if let (Rows::Plain(rows), Some(keys)) = (&mut rows, keys) {
+    if let (Rows::Plain(rows), Some(Path::Keys(keys))) = (&mut rows, path) {
         rows.retain(|row| keys.rows.contains(&row.key));
     }
     Ok(Computed { rows, rows_read, rows_given })
@@ -71,7 +77,10 @@ pub async fn compute(context: &SessionContext, work: &Work, keys: Option<&DirtyK
 /// The queries of a work. Many scattered windows are cut out of one query over all that lies between them: each query
 /// may have to read its inputs in full.
 fn queries(work: &Work) -> Vec<Query> {
-    let Some(windows) = &work.ranges else { return work.artifact.queries(None) };
+    let Some(windows) = &work.ranges else {
+        let bound = |q: Query| Query { sql: at_run_time(&q.sql, work.plan.run_time.unwrap_or_default()), ..q };
+        return work.artifact.queries(None).into_iter().map(bound).collect();
+    };
     let per_window = work.artifact.window.as_ref().is_some_and(|w| w.per_window);
     match windows.ranges() {
         [first, .., last] if !per_window && windows.ranges().len() > MAX_QUERIES => work.artifact.queries(Some((first.0, last.1))),

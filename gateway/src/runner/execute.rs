@@ -7,8 +7,8 @@
 use super::base::Base;
 use super::claims::{Claim, Claims};
 use super::compute::{Computed, Rows, compute};
-use super::difference::{Comparison, Difference, Scope};
-use super::keys::{self, DirtyKeys, Path};
+use super::difference::{Comparison, Difference, Scope, key_text};
+use super::keys::{self, Path};
 use super::merge::PartsComparison;
 use super::parts::Fold;
 use super::records::{self, WindowRecord};
@@ -28,6 +28,7 @@ use common::{Error, ErrorKind, Result};
 use derived::document::Strategy;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What all runs of one gateway share.
@@ -116,38 +117,39 @@ impl Executor {
         let context = self.sql.context(pins)?;
         let path = keys::path(&self.cluster, &context, work).await?;
         record.path = path.as_ref().map(Path::text).unwrap_or_default();
-        let keys = match &path {
-            Some(Path::Keys(keys)) => Some(keys),
-            _ => None,
-        };
-        if keys.is_some_and(|keys| keys.rows.is_empty()) && claim.base != Seq::ZERO {
+        let path = path.as_ref();
+        if path.is_some_and(Path::is_empty) && claim.base != Seq::ZERO {
             record.ended_at = self.cluster.clock().now();
             return self.publish(work, claim, false, record).await;
         }
-        let computed = compute(&context, work, keys).await?;
+        let computed = compute(&context, work, claim.run, path).await?;
         (record.rows_in, record.rows_out) = (computed.rows_read, computed.rows_given);
-        let found = self.difference(work, claim.base, computed, keys, record.started_at).await?;
+        let found = self.difference(work, claim.base, computed, path, record.started_at).await?;
         record.rows_changed = found.mutations.len() as u64;
         unique::check(&Base { cluster: &self.cluster, table: &work.table, version: claim.base }, &work.artifact.tests, &found).await?;
         // A first version is given even to an empty table: then it counts as computed.
         let changed = !found.mutations.is_empty() || claim.base == Seq::ZERO;
         if changed {
-            self.stage(work, claim, found, keys.is_some(), record.started_at).await?;
+            self.stage(work, claim, found, path.is_some_and(Path::is_partial), record.started_at).await?;
         }
         record.ended_at = self.cluster.clock().now();
         self.publish(work, claim, changed, record).await
     }
 
-    async fn difference(&self, work: &Work, base: Seq, computed: Computed, keys: Option<&DirtyKeys>, at: Micros) -> Result<Difference> {
+    async fn difference(&self, work: &Work, base: Seq, computed: Computed, path: Option<&Path>, at: Micros) -> Result<Difference> {
         let windows = work.windows();
         let window = work.artifact.window.as_ref();
         let base = Base { cluster: &self.cluster, table: &work.table, version: base };
         match computed.rows {
             Rows::Plain(rows) => {
+                let given: BTreeSet<_> = rows.iter().map(|r| r.key.clone()).collect();
                 let scope = window.map_or(Scope::Whole, |w| Scope::Windows(&windows, w));
                 let mut comparison = Comparison::new(&work.table, scope, rows, at)?;
-                let stored = keys.map_or_else(|| base.rows(window.map(|w| (w, &windows))), |keys| base.rows_of(&keys.rows));
-                each(stored, |row| comparison.stored(row)).await?;
+                match path {
+                    Some(Path::Keys(keys)) => each(base.rows_of(&keys.rows), |row| comparison.stored(row)).await?,
+                    Some(Path::Appended(_)) => each(base.rows_of(&given), |row| Err(appended_before(work, &row.key))).await?,
+                    _ => each(base.rows(window.map(|w| (w, &windows))), |row| comparison.stored(row)).await?,
+                }
                 Ok(comparison.finish())
             }
             Rows::Parts(parts) => {
@@ -163,10 +165,10 @@ impl Executor {
     }
 
     /// Stages the difference along with the window records that it makes right.
-    async fn stage(&self, work: &Work, claim: &Claim, found: Difference, by_key: bool, at: Micros) -> Result<()> {
+    async fn stage(&self, work: &Work, claim: &Claim, found: Difference, partial: bool, at: Micros) -> Result<()> {
         let base = Base { cluster: &self.cluster, table: &work.table, version: claim.base };
         let old = base.records().await?;
-        let mut rows = match by_key {
+        let mut rows = match partial {
             true => records::carry_on(&work.table, &old, (&found.before, &found.after), (claim.run, &work.fingerprint), at)?,
             false => {
                 let new = WindowRecord::of(claim.run, work.windows(), &work.fingerprint, &found.after);
@@ -185,7 +187,12 @@ impl Executor {
             claim: claim.id,
             fingerprint: work.fingerprint.clone(),
             changed,
-            complete: if work.plan.complete { windows.clone() } else { RangeSet::empty() },
+            complete: match work.plan.run_time {
+                // Up to there it is not due by its schedule.
+                Some(at) => RangeSet::of(Micros::MIN, at),
+                None if work.plan.complete => windows.clone(),
+                None => RangeSet::empty(),
+            },
             inputs: work.inputs.iter().map(progress).collect(),
             windows: windows.clone(),
             record: Box::new(record.clone()),
@@ -225,6 +232,11 @@ impl Executor {
         }
         if outdated { Outcome::Outdated(error) } else { Outcome::Failed(error) }
     }
+}
+
+fn appended_before(work: &Work, key: &[u8]) -> Error {
+    let key = key_text(&work.table, key);
+    Error::invalid(format!("table '{}': a row with the key ({key}) was appended before: make the query give another key", work.table.name))
 }
 
 async fn each(mut batches: BoxStream<'static, Result<Vec<Row>>>, mut take: impl FnMut(Row) -> Result<()>) -> Result<()> {

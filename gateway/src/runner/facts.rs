@@ -17,6 +17,7 @@ use common::time::Micros;
 use common::version::{RangeSet, VersionMap};
 use derived::definition::OnChange;
 use derived::document::{Artifact, Input};
+use derived::sql::at_run_time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,7 +200,7 @@ impl Follower {
         let some_window = artifact.window.as_ref().map(|w| (w.windows.floor(Micros(0)), w.windows.next(Micros(0))));
         let mut columns: HashMap<String, Vec<String>> = HashMap::new();
         for query in artifact.queries(some_window).into_iter().take(1) {
-            let plan = query::plan(&context, &query.sql).await?;
+            let plan = query::plan(&context, &at_run_time(&query.sql, Micros(0))).await?;
             columns = columns_of(&context, &plan, &artifact.inputs)?;
         }
         let (fingerprint, applied_at) = (definition.fingerprint.clone(), definition.applied_at);

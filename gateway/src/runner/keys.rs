@@ -1,8 +1,9 @@
 //! Which row keys of a table without windows a run has to compute.
 
+use super::appended::NewRows;
 use super::narrow::is_one_of;
 use super::query;
-use super::touched::{ChangedRows, Touched, changed_rows, values};
+use super::touched::{ChangedRows, MAX_CHANGED, Touched, changed_rows, values};
 use super::work::Work;
 use crate::cluster::Cluster;
 use crate::rows::arrow::TypedColumn;
@@ -30,20 +31,38 @@ pub struct DirtyKeys {
 }
 
 /// How a run of a table without windows is computed.
-#[derive(Debug)]
 pub enum Path {
     /// Only these keys.
     Keys(DirtyKeys),
+    /// Only what new rows of an input give, beside all that is there.
+    Appended(NewRows),
     /// All of it; why, for people.
     Whole(String),
 }
 
 impl Path {
+    /// Whether it leaves most of the table as it is.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        !matches!(self, Self::Whole(_))
+    }
+
+    /// Whether it gives nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Keys(keys) => keys.rows.is_empty(),
+            Self::Appended(new) => new.count == 0,
+            Self::Whole(_) => false,
+        }
+    }
+
     /// As the run log calls it.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
             Self::Keys(keys) => format!("by key: {}", keys.rows.len()),
+            Self::Appended(new) => format!("new rows: {}", new.count),
             Self::Whole(why) => format!("whole: {why}"),
         }
     }
@@ -57,6 +76,12 @@ pub async fn path(cluster: &Arc<Cluster>, context: &SessionContext, work: &Work)
     if work.artifact.window.is_some() {
         return Ok(None);
     }
+    if let Some(driver) = work.inputs.iter().find(|i| Some(&i.table.name) == work.artifact.driver.as_ref()) {
+        return Ok(Some(match &driver.since {
+            Some(since) => Path::Appended(NewRows::since(cluster, work, driver, since).await?),
+            None => Path::Whole(work.plan.reason.into()),
+        }));
+    }
     if !work.artifact.is_by_key() {
         return Ok(Some(Path::Whole("its keys do not follow from its inputs".into())));
     }
@@ -69,7 +94,7 @@ pub async fn path(cluster: &Arc<Cluster>, context: &SessionContext, work: &Work)
         if *since == pinned.version {
             continue;
         }
-        match changed_rows(cluster, &pinned.table, &pinned.columns, since, &pinned.version).await? {
+        match changed_rows(cluster, &pinned.table, &pinned.columns, since, &pinned.version, MAX_CHANGED).await? {
             Ok(batches) => changes.add(&pinned.table, &pinned.columns, batches)?,
             Err(why) => return Ok(Some(Path::Whole(why))),
         }

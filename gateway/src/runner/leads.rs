@@ -2,7 +2,7 @@
 
 use super::changes::{Changed, Followed, changed, times_of};
 use super::query;
-use super::touched::{ChangedRows, Touched, changed_rows, values};
+use super::touched::{ChangedRows, MAX_CHANGED, Touched, changed_rows, values};
 use crate::cluster::Cluster;
 use crate::rows::arrow::{TypedColumn, instant, time_type};
 use crate::sql::Sql;
@@ -37,7 +37,7 @@ impl Leads {
         if artifact.window.is_none() || followed.input.reach != Reach::Keys {
             return Ok((changed(cluster, followed, from, to).await?, false));
         }
-        match changed_rows(cluster, followed.table, followed.columns, from, to).await? {
+        match changed_rows(cluster, followed.table, followed.columns, from, to, MAX_CHANGED).await? {
             Err(why) => {
                 tracing::info!(table = %artifact.name, input = %followed.table.name, why, "all windows are due");
                 Ok((Changed::unknown(), false))

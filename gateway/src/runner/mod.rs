@@ -2,11 +2,12 @@
 //!
 //! Everything durable about a derived table is in the catalog and in the table itself; a runner can be stopped at any
 //! moment and another one, or several at once, go on. Parts, one way: `query`, `stored`, `records`, `staging`, `failures`,
-//! `work` → `difference`, `merge`, `narrow` → `parts`, `base` → `unique`, `changes`, `claims`, `touched` → `keys`, `leads` →
+//! `work` → `difference`, `merge`, `narrow` → `parts`, `base` → `unique`, `changes`, `claims`, `touched` → `appended` → `keys`, `leads` →
 //! `compute` (`rehearsal`: without a cluster), `execute`, `facts` → `status` → `scheduler`, `outbox`, `seeds` → `apply` →
 //! [`Runner`] → `api`.
 
 pub mod api;
+mod appended;
 mod apply;
 mod base;
 mod changes;

@@ -90,7 +90,9 @@ fn predicate_of(scan: &TableScan, inputs: &HashMap<String, Restriction>) -> Opti
     restriction.predicate(Expr::Column(column))
 }
 
-fn name_of(table: &TableReference) -> String {
+/// The name of a table as the catalog has it.
+#[must_use]
+pub fn name_of(table: &TableReference) -> String {
     match table.schema() {
         Some(schema) => format!("{schema}.{}", table.table()),
         None => table.table().to_owned(),

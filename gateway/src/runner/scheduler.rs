@@ -64,6 +64,8 @@ pub struct Scheduler {
     running: HashMap<String, (TableId, Running)>,
     last: HashMap<String, RunRecord>,
     last_run: BTreeMap<TableId, Micros>,
+    /// When each table was last seen with nothing due.
+    idle: BTreeMap<TableId, Micros>,
     /// Monotonic: tables that start nothing before.
     resting: HashMap<TableId, Duration>,
     /// Monotonic: when each table's cursors moved last.
@@ -83,6 +85,7 @@ impl Scheduler {
             running: HashMap::new(),
             last: HashMap::new(),
             last_run: BTreeMap::new(),
+            idle: BTreeMap::new(),
             resting: HashMap::new(),
             moved: HashMap::new(),
         }
@@ -126,6 +129,7 @@ impl Scheduler {
             pending: &snapshot.pending,
             failures: &failures,
             last_run: &self.last_run,
+            idle: &self.idle,
             max_windows: MAX_WINDOWS,
         });
         let promotion = promotion::ready(&snapshot.catalog, &decisions);
@@ -134,6 +138,11 @@ impl Scheduler {
             && let Err(e) = self.executor.cluster.submit(command).await
         {
             tracing::debug!(error = %e, "changed definitions could not take their place yet");
+        }
+        for decision in decisions.iter().filter(|d| d.due.is_empty() && !self.running.contains_key(&d.table)) {
+            if let Some(definition) = snapshot.catalog.definition(&decision.table) {
+                self.idle.insert(definition.table, snapshot.now);
+            }
         }
         self.start(&snapshot, &decisions);
         self.move_cursors(&snapshot, &decisions).await;
@@ -251,8 +260,8 @@ impl Scheduler {
         for decision in decisions.iter().filter(|d| d.runs.is_empty() && !self.running.contains_key(&d.table)) {
             let Some(definition) = snapshot.catalog.definition(&decision.table) else { continue };
             let mut inputs = lagging(snapshot, definition.table);
-            if snapshot.artifacts.get(&decision.table).is_some_and(|a| a.is_by_key()) {
-                // Which keys are dirty is known only as long as their changes are ahead of the cursor.
+            if snapshot.artifacts.get(&decision.table).is_some_and(|a| a.follows_rows()) {
+                // Which rows are new or touched is known only as long as their changes are ahead of the cursor.
                 inputs.retain(|i| i.newly_dirty.is_empty());
             }
             let moved = *self.moved.entry(definition.table).or_insert(now);

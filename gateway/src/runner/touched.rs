@@ -76,7 +76,7 @@ impl ChangedRows {
     }
 }
 
-/// The changed rows of a table in `(from, to]`; `None`, with why, if they are lost or more than [`MAX_CHANGED`].
+/// The changed rows of a table in `(from, to]`; `None`, with why, if they are lost or more than `most`.
 ///
 /// # Errors
 /// `Unavailable` and the like.
@@ -86,6 +86,7 @@ pub async fn changed_rows(
     columns: &[String],
     from: &VersionMap,
     to: &VersionMap,
+    most: usize,
 ) -> Result<std::result::Result<Vec<RecordBatch>, String>> {
     let mut stream = cluster.changes(table, columns.to_vec(), from, to);
     let (mut batches, mut rows) = (Vec::new(), 0);
@@ -99,8 +100,8 @@ pub async fn changed_rows(
             Err(e) if e.kind == ErrorKind::ChangesLost => return Ok(Err(format!("changes of {} are lost", table.name))),
             Err(e) => return Err(e),
         }
-        if rows > MAX_CHANGED {
-            return Ok(Err(format!("more than {MAX_CHANGED} rows of {} changed", table.name)));
+        if rows > most {
+            return Ok(Err(format!("more than {most} rows of {} changed", table.name)));
         }
     }
 }

@@ -3,8 +3,9 @@ use super::error::into_datafusion;
 use super::exec::TabletScanExec;
 use super::filters::Pushed;
 use async_trait::async_trait;
+use common::ids::Seq;
 use common::row::ReadSpec;
-use common::schema::Table;
+use common::schema::{Table, TableKind};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::project_schema;
@@ -57,6 +58,10 @@ impl TableProvider for TabletTable {
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let at = self.versions.of(&self.table).await.map_err(into_datafusion)?;
+        if self.table.kind == TableKind::Derived && at.single() == Some(Seq::ZERO) {
+            // Nothing was ever published.
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
         let spec = ReadSpec { ranges, row_limit: limit.map_or(0, |n| n as u64), event_time: pushed.event_time(), ..ReadSpec::default() };
         Ok(Arc::new(TabletScanExec::new(self.versions.cluster().clone(), self.table.clone(), tablets, spec, at, schema)))
     }

@@ -1,7 +1,9 @@
 use super::super::{Runner, Status, api};
 use crate::cluster::Cluster;
 use crate::sql::Sql;
+use common::catalog::RunRecord;
 use common::config::{LogKind, MasterConfig, TabletServerConfig};
+use common::ids::{RunId, Seq};
 use common::row::{Mutation, RowMutation};
 use common::rpc::master::Command;
 use common::schema::{ColumnSpec, DATA_FAMILY, KeyPartSpec, Table, TableSpec};
@@ -59,10 +61,14 @@ impl World {
         let tabletserver = tabletserver::TabletServer::start(config, clock.clone()).await.unwrap();
         let cluster = Cluster::connect(&masters, clock).await.unwrap();
         let sql = Sql::new(cluster.clone()).unwrap();
-        cluster.submit(Command::CreateTable { spec: events() }).await.unwrap();
+        cluster.submit(Command::CreateTable { spec: events_spec() }).await.unwrap();
         let events = cluster.table("raw.events").unwrap();
         cluster.submit(Command::CreateTable { spec: users() }).await.unwrap();
         let users = cluster.table("raw.users").unwrap();
+        cluster
+            .submit(Command::CreateTable { spec: TableSpec { append_only: true, name: "raw.log".into(), ..events_spec() } })
+            .await
+            .unwrap();
         let runner = Some(Runner::start(cluster.clone(), sql.clone(), "test".into()));
         Self { cluster, sql, events, users, runner, _tabletserver: tabletserver, _master: master, _dir: dir }
     }
@@ -74,6 +80,14 @@ impl World {
     pub(super) async fn apply(&self, files: &[(&str, &str)]) {
         let files: BTreeMap<String, String> = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         api::apply(&self.cluster, &self.sql, &api::Order { files, ..api::Order::default() }).await.unwrap();
+    }
+
+    /// Writes events into another table of the same columns.
+    pub(super) async fn put_into(&self, table: &str, events: &[Event]) {
+        let table = self.cluster.table(table).unwrap();
+        for result in self.cluster.write(&table, events.iter().map(|e| self.row(e)).collect()).await.unwrap() {
+            result.unwrap();
+        }
     }
 
     pub(super) async fn put(&self, events: &[Event]) {
@@ -88,6 +102,48 @@ impl World {
         for result in self.cluster.write(&self.events, rows).await.unwrap() {
             result.unwrap();
         }
+    }
+
+    /// All runs that have ended, from `system.runs`.
+    pub(super) async fn runs(&self) -> Vec<RunRecord> {
+        let moved = async {
+            loop {
+                let catalog = self.cluster.catalog();
+                if catalog.run_records.is_empty() {
+                    return;
+                }
+                self.cluster.catalog_after(catalog.version).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, moved).await.unwrap();
+        let columns = ["run", "table_name", "status", "reason", "path", "version", "fingerprint", "windows", "inputs"];
+        let context = self.sql.context(HashMap::new()).unwrap();
+        let sql = format!("select {} from system.runs order by run", columns.join(", "));
+        let batches = context.sql(&sql).await.unwrap().collect().await.unwrap();
+        let one = |b: &arrow::array::RecordBatch, row: usize| {
+            let text = |at: usize| array_value_to_string(b.column(at), row).unwrap();
+            let windows: Vec<(Option<String>, Option<String>)> = serde_json::from_str(&text(7)).unwrap();
+            let end = |t: Option<String>, open: Micros| t.map_or(open, |t| Micros::parse(&t).unwrap());
+            RunRecord {
+                run: RunId(text(0).parse().unwrap()),
+                table: text(1),
+                status: text(2),
+                reason: text(3),
+                path: text(4),
+                version: Seq(text(5).parse().unwrap()),
+                fingerprint: text(6),
+                windows: windows.into_iter().map(|(s, e)| (end(s, Micros::MIN), end(e, Micros::MAX))).collect(),
+                inputs: serde_json::from_str(&text(8)).unwrap(),
+                ..RunRecord::default()
+            }
+        };
+        batches.iter().flat_map(|b| (0..b.num_rows()).map(|row| one(b, row)).collect::<Vec<_>>()).collect()
+    }
+
+    /// Events are complete up to this hour.
+    pub(super) async fn complete_until(&self, hour: i64) {
+        let at = Micros(BEGIN + hour * HOUR);
+        self.cluster.submit(Command::SetWatermark { name: "raw.events".into(), at }).await.unwrap();
     }
 
     /// Puts users in their countries; `None` deletes them.
@@ -150,7 +206,7 @@ impl World {
     }
 }
 
-fn events() -> TableSpec {
+fn events_spec() -> TableSpec {
     let part = |name: &str, ty, descending| KeyPartSpec { name: name.into(), ty, descending, nullable: false, hidden: false };
     TableSpec {
         key: vec![part("user", ValueType::String, false), part("at", ValueType::Timestamp, true), part("id", ValueType::Int64, false)],
