@@ -26,9 +26,33 @@ pub fn bytes_written() -> u64 {
 
 /// Processor ticks of 10 ms that this process has used.
 fn ticks() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    two_of_stat("self", 11)
+}
+
+/// Processor ticks of 10 ms that another process has used.
+#[must_use]
+pub fn ticks_of(process: u32) -> u64 {
+    two_of_stat(&process.to_string(), 11)
+}
+
+/// Processor ticks of 10 ms that processes have used which this one started and waited for.
+#[must_use]
+pub fn children_ticks() -> u64 {
+    two_of_stat("self", 13)
+}
+
+/// User and system time from `/proc/…/stat`, from this field after the name on.
+fn two_of_stat(process: &str, first: usize) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum()
+    after_name.split_whitespace().skip(first).take(2).filter_map(|t| t.parse::<u64>().ok()).sum()
+}
+
+/// The most memory that another process has held so far, KiB; 0 once it has ended.
+#[must_use]
+pub fn peak_kib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok()).unwrap_or_default()
 }
 
 /// Waits until background work has ended: neither has `counter` moved for a while nor has the process used its

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use workloads::compare::{self, Plan};
-use workloads::{Workload, amplification, history, increments, latency, reopen};
+use workloads::{Workload, amplification, definitions, history, increments, latency, reopen};
 
 #[derive(Debug, Parser)]
 #[command(about, long_about = None)]
@@ -73,6 +73,17 @@ enum Command {
         /// How much longer each put to the store takes, ms.
         #[arg(long, default_value_t = 100)]
         put_millis: u64,
+    },
+    /// Validates a project of many derived tables, cold and after edits.
+    Definitions {
+        #[command(flatten)]
+        folder: Folder,
+        /// A release build of the `stele` binary.
+        #[arg(long)]
+        stele: PathBuf,
+        /// The DAG as neutral JSON: `{models: [{name, sql}]}`.
+        #[arg(long)]
+        dag: PathBuf,
     },
     /// Opens a large tablet.
     Reopen {
@@ -161,6 +172,7 @@ fn main() -> Result<()> {
             let put_delay = Duration::from_millis(put_millis);
             runtime.block_on(increments::run(dir.path().to_owned(), increments::Sizes { clients, each, put_delay }))
         }
+        Command::Definitions { folder, stele, dag } => definitions::run(folder.make()?.path(), &stele, &dag),
         Command::Reopen { folder, mib, rounds } => {
             let dir = folder.make()?;
             runtime.block_on(reopen::run(dir.path().to_owned(), reopen::Sizes { mib, rounds }))

@@ -2,6 +2,7 @@
 
 pub mod amplification;
 pub mod compare;
+pub mod definitions;
 pub mod history;
 pub mod increments;
 pub mod latency;
