@@ -6,8 +6,11 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use support::{Finished, stele};
+use std::process::Stdio;
+use std::sync::mpsc;
+use support::{Cluster, DEADLINE, Finished, stele};
 use tempfile::TempDir;
 
 /// A folder with a project that `init` wrote.
@@ -230,4 +233,51 @@ fn schemas_are_those_of_the_files() {
         let schema: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(schema["additionalProperties"], false);
     }
+}
+
+#[test]
+fn a_test_is_made_of_what_a_cluster_has_and_it_holds() {
+    let (cluster, project) = (Cluster::up(), Project::new());
+    let folder = project.folder.path().display().to_string();
+    let run = |arguments: &[&str]| Finished::of(&mut cluster.stele(arguments));
+    run(&["table", "create", &project.path("sources/events.yaml").display().to_string()]).ok();
+    let rows = [
+        r#"{"user_id":"ann","at":"2026-01-15T10:00:00Z","event_id":"a","country":"fr","level":3}"#,
+        r#"{"user_id":"ann","at":"2026-01-15T11:00:00Z","event_id":"b","country":"fr"}"#,
+        r#"{"user_id":"ann","at":"2026-01-16T11:00:00Z","event_id":"c"}"#,
+    ];
+    project.write("rows.ndjson", &rows.join("\n"));
+    run(&["ingest", "raw.events", &project.path("rows.ndjson").display().to_string()]).ok();
+    let applied = run(&["derived", "apply", &folder]).ok();
+    assert!(applied.contains("seeds.countries: created, 2 rows written"), "{applied}");
+    run(&["derived", "status", "--wait"]).ok();
+    let made = run(&["derived", "test", &folder, "--create", "app.daily_users", "--window", "2026-01-15"]);
+    assert_eq!(made.code, Some(2), "{}{}", made.out, made.err);
+    let text = fs::read_to_string(project.path("tests/app_daily_users_2026-01-15.yaml")).unwrap();
+    assert!(text.contains("level: 3") && text.contains("events: 2") && !text.contains("2026-01-16T11"), "{text}");
+    let held = project.run("test", &[]).ok();
+    assert_eq!(held.matches(": holds").count(), 2, "{held}");
+    let again = run(&["derived", "test", &folder, "--create", "app.daily_users", "--window", "2026-01-15"]);
+    again.fails_with(&["there already"]);
+}
+
+#[test]
+fn an_edit_is_validated_by_who_watches() {
+    let project = Project::new();
+    let mut command = stele();
+    command.args(["derived", "validate", "--watch"]).arg(project.folder.path()).env("STELE_URL", "http://127.0.0.1:9");
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || output.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+    let next = || lines.recv_timeout(DEADLINE).expect("it says what it finds");
+    let round = || std::iter::repeat_with(next).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    assert!(round().contains("(1 compiled anew"));
+    project.edit("derived/daily_users.yaml", "group by 1, 2", "group by 1, 3");
+    let wrong = round();
+    assert!(wrong.contains("app.daily_users: wrong") && wrong.contains("error: derived/daily_users.yaml:14:1: "), "{wrong}");
+    project.edit("derived/daily_users.yaml", "group by 1, 3", "group by 1, 2 ");
+    assert!(round().contains("app.daily_users: valid"));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
