@@ -123,7 +123,9 @@ fn watched(child: &mut Child, dir: &Path, dag: &Dag) -> Result<f64> {
     let mut cpu = Vec::new();
     for edit in 1..=EDITS {
         let before = machine::ticks_of(child.id());
-        std::fs::write(path(dir, model), definition(model, edit))?;
+        // Whole or not at all, as editors do.
+        std::fs::write(dir.join("edit"), definition(model, edit))?;
+        std::fs::rename(dir.join("edit"), path(dir, model))?;
         let anew = until_done(&mut lines)?;
         ensure!(anew.contains("(1 compiled anew"), "one edit compiled more than one table: {anew}");
         cpu.push((machine::ticks_of(child.id()) - before) as f64 / 100.0);

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How often files are looked at for changes.
 const LOOK: Duration = Duration::from_millis(300);
+/// What has not changed for this long is written whole.
+const SETTLED: Duration = Duration::from_millis(30);
 
 /// Options of `validate`.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +37,12 @@ pub async fn run(args: ValidateArgs) -> Result<ExitCode> {
         if seen.as_ref() == Some(&stamps) {
             tokio::time::sleep(LOOK).await;
             continue;
+        }
+        if seen.is_some() {
+            tokio::time::sleep(SETTLED).await;
+            if self::stamps(&args.project.dir)? != stamps {
+                continue;
+            }
         }
         let began = Instant::now();
         let (_, back) = once(&args, compiler).await?;
