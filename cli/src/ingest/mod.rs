@@ -2,12 +2,13 @@
 //!
 //! A thread reads, unpacks and cuts the input into batches; batches go over REST one after the other (so that of
 //! two rows with one key the later wins), or several at once where the user says that the order does not matter.
-//! `input` → `source`, `csv` → `batch` → `hold`, `progress` → `upload`.
+//! `input` → `source`, `csv`, `number` → `batch` → `hold`, `progress` → `upload`.
 
 mod batch;
 mod csv;
 mod hold;
 mod input;
+mod number;
 mod progress;
 mod source;
 mod upload;
@@ -41,6 +42,9 @@ pub struct IngestArgs {
     /// CSV: another text than the empty one that means null (`--null NA`).
     #[arg(long)]
     null: Vec<String>,
+    /// Number the rows, over all files from 1, in this key part or column: rows that come without an id stay apart.
+    #[arg(long, value_name = "COLUMN")]
+    number: Option<String>,
     /// Set the table's watermark when all rows are stored: nothing older is expected.
     #[arg(long, value_parser = Micros::parse, value_name = "TIME")]
     complete_until: Option<Micros>,
@@ -68,10 +72,15 @@ pub async fn run(args: IngestArgs) -> Result<ExitCode> {
     let client = Client::new(&args.url.url)?;
     // An unknown table is said before the first byte is read.
     let spec = crate::table::spec(&client, &args.table).await?;
-    let source = FileSource::open(&args.files, args.format, &spec, &args.null)?;
+    let files = FileSource::open(&args.files, args.format, &spec, &args.null)?;
+    let total = files.total();
+    let source: Box<dyn RowSource> = match &args.number {
+        Some(name) => Box::new(number::Numbered::new(files, name, &spec)?),
+        None => Box::new(files),
+    };
     let limits = Limits { rows: args.batch as usize, ..Limits::default() };
-    let job = Upload { table: args.table.clone(), parallel: args.parallel.into(), total: source.total(), unit: Unit::Bytes };
-    let summary = upload(&client, &job, Batches::start(Box::new(source), limits), |_| Ok(())).await?;
+    let job = Upload { table: args.table.clone(), parallel: args.parallel.into(), total, unit: Unit::Bytes };
+    let summary = upload(&client, &job, Batches::start(source, limits), |_| Ok(())).await?;
     println!("{}", summary.sentence());
     if summary.failed > 0 {
         if args.complete_until.is_some() {
