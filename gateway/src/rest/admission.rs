@@ -5,12 +5,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long rows wait for others to be stored before they are refused.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Ingests that take lines at a time, for each processor: one computes while the other's body comes.
+const TURNS: usize = 2;
 /// Bytes are counted in so many.
 const UNIT: usize = 1 << 10;
 
-/// Bounds the rows that a gateway holds and that are not stored yet, over all requests.
+/// Bounds the rows that a gateway holds and that are not stored yet, over all requests, and the requests that make rows of text
+/// at a time. Taken on all at once, requests beyond what can be done would all end late, and together.
 #[derive(Debug)]
 pub struct Admission {
+    turns: Arc<Semaphore>,
     free: Arc<Semaphore>,
     units: usize,
 }
@@ -20,7 +24,25 @@ impl Admission {
     #[must_use]
     pub fn of(bytes: usize) -> Self {
         let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Self { free: Arc::new(Semaphore::new(units)), units }
+        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self { turns: Arc::new(Semaphore::new(TURNS * processors)), free: Arc::new(Semaphore::new(units)), units }
+    }
+
+    /// The right to make rows of text, as long as the permit is; who asks first gets it first.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` if it cannot be had for a second.
+    pub async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        match tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Error::exhausted("this gateway is asked for more than it can do: requests wait for more than a second", PATIENCE)),
+        }
+    }
+
+    /// A turn for a request that has had one before and gave it up: it waits its time, as its body does.
+    pub async fn turn_again(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        self.turns.clone().acquire_owned().await.ok()
     }
 
     /// The right to hold rows of `bytes`, as long as the permit is. More bytes than there are at all take all.
@@ -46,6 +68,19 @@ impl Admission {
 mod tests {
     use super::*;
     use common::ErrorKind;
+
+    #[tokio::test]
+    async fn who_waits_too_long_for_a_turn_is_refused() {
+        let admission = Admission::of(UNIT);
+        let mut turns = Vec::new();
+        while let Ok(turn) = admission.turns.clone().try_acquire_owned() {
+            turns.push(turn);
+        }
+        let refused = admission.turn().await.unwrap_err();
+        assert_eq!((refused.kind, refused.retry_after), (ErrorKind::ResourceExhausted, Some(PATIENCE)));
+        turns.pop();
+        drop(admission.turn().await.unwrap());
+    }
 
     #[tokio::test]
     async fn what_does_not_fit_is_refused_until_something_is_stored() {

@@ -1,4 +1,5 @@
 use super::App;
+use super::admission::Admission;
 use super::extract::Params;
 use super::lines::{Line, Lines};
 use super::problem::{Problem, Refused, no_content};
@@ -19,6 +20,7 @@ use serde::Serialize;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 use utoipa::ToSchema;
@@ -28,6 +30,8 @@ const BATCH_ROWS: usize = 1_000;
 const BATCH_BYTES: usize = 2 << 20;
 /// Batches of one request under way at a time.
 const IN_FLIGHT: usize = 4;
+/// A body that gives nothing for so long pauses.
+const PAUSE: Duration = Duration::from_millis(5);
 /// Failed lines that are told one by one.
 const SHOWN_ERRORS: usize = 100;
 
@@ -150,15 +154,24 @@ impl<'a> Ingest<'a> {
 
     async fn run(mut self, body: Body) -> Result<Ingested> {
         let mut lines = Lines::new(body.into_data_stream(), limits::MAX_INGEST_LINE_BYTES);
-        let mut number = 0;
-        while let Some(line) = lines.next().await? {
+        let (mut number, mut turn) = (0, Some(self.app.admission.turn().await?));
+        while let Some(line) = next_line(&self.app.admission, &mut lines, &mut turn).await? {
             number += 1;
             match self.parse(&line) {
                 Ok(None) => {}
-                Ok(Some(row)) => self.add(number, row).await?,
+                Ok(Some(row)) => {
+                    self.add(number, row);
+                    if self.is_full() {
+                        // Others take their turns while this one waits for what it has sent.
+                        drop(turn.take());
+                        self.send().await?;
+                        turn = self.app.admission.turn_again().await;
+                    }
+                }
                 Err(e) => self.fail(number, e.message),
             }
         }
+        drop(turn);
         self.send().await?;
         while let Some(written) = self.writing.next().await {
             self.settle(written)?;
@@ -183,11 +196,14 @@ impl<'a> Ingest<'a> {
         }
     }
 
-    async fn add(&mut self, line: u64, row: RowMutation) -> Result<()> {
+    fn add(&mut self, line: u64, row: RowMutation) {
         self.batch.weight += row.weight();
         self.batch.lines.push(line);
         self.batch.rows.push(row);
-        if self.batch.rows.len() >= BATCH_ROWS || self.batch.weight >= BATCH_BYTES { self.send().await } else { Ok(()) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.rows.len() >= BATCH_ROWS || self.batch.weight >= BATCH_BYTES
     }
 
     /// Sends the batch; waits first while too many are under way, or one of them has a row of this one.
@@ -238,6 +254,17 @@ impl<'a> Ingest<'a> {
         }
         Ok(())
     }
+}
+
+/// The next line. A body that pauses gives its turn up: it may be a bulk load that lasts for hours.
+async fn next_line(admission: &Admission, lines: &mut Lines, turn: &mut Option<OwnedSemaphorePermit>) -> Result<Option<Line>> {
+    if let Ok(line) = tokio::time::timeout(PAUSE, lines.next()).await {
+        return line;
+    }
+    *turn = None;
+    let line = lines.next().await;
+    *turn = admission.turn_again().await;
+    line
 }
 
 fn is_the_rows_fault(kind: ErrorKind) -> bool {
