@@ -170,6 +170,64 @@ fn number_or_text(text: &str) -> Value {
 }
 
 #[test]
+fn jaffle_answers_and_derived_tables() {
+    let Some(trial) = Trial::start("jaffle_answers_and_derived_tables", "jaffle", "jaffle-shop") else { return };
+    for table in ["customers", "orders", "payments"] {
+        trial.ingest(&format!("raw.{table}"), &[&format!("raw_{table}.csv")], None);
+    }
+    trial.derive();
+    trial.assert_answers(&[]);
+    trial.assert_derived("after the first build");
+    // An order goes back, is paid once more, and one is not there any more.
+    trial.write("raw.orders", &[json!({"id": 5, "user_id": 22, "order_date": "2018-01-05", "status": "returned"})]);
+    trial.write("raw.payments", &[json!({"id": 500, "order_id": 5, "payment_method": "coupon", "amount": -1700})]);
+    trial.delete("raw.orders", &json!({"id": 1}));
+    trial.wait_fresh();
+    assert_eq!(trial.one("select number_of_orders from jaffle.customers where customer_id = 1"), "1");
+    trial.assert_derived("after changed and deleted orders");
+}
+
+#[test]
+fn wikipedia_answers_and_derived_tables() {
+    let Some(trial) = Trial::start("wikipedia_answers_and_derived_tables", "wikipedia", "wikiticker-20150912") else { return };
+    trial.ingest_numbered("raw.edits", "edits.jsonl.gz", "line", "2015-09-13");
+    trial.derive();
+    trial.assert_answers(&[]);
+    trial.assert_derived("after the first build");
+    let edit = |user: &str, at: &str, line: u64| json!({"user": user, "at": at, "line": line, "channel": "#late", "page": "Roma Cumhuriyeti", "is_robot": false, "delta": 1, "added": 1});
+    trial.write(
+        "raw.edits",
+        &[edit("late", "2015-09-12T18:31:00Z", 1), edit("late", "2015-09-12T18:47:00Z", 2), edit("late", "2015-09-12T18:39:00Z", 3)],
+    );
+    trial.wait_fresh();
+    assert_eq!(trial.one("select sessions from wiki.sessions where \"user\" = 'late'"), "1");
+    trial.delete("raw.edits", &json!({"user": "late", "at": "2015-09-12T18:39:00Z", "line": 3}));
+    trial.wait_fresh();
+    assert_eq!(trial.one("select sessions from wiki.sessions where \"user\" = 'late'"), "2");
+    trial.assert_derived("after late and deleted edits");
+}
+
+#[test]
+fn retail_answers_and_derived_tables() {
+    let Some(trial) = Trial::start("retail_answers_and_derived_tables", "retail", "online-retail") else { return };
+    trial.ingest_numbered("raw.lines", "lines.csv.gz", "line", "2012-01-01");
+    trial.derive();
+    trial.assert_answers(&[]);
+    trial.assert_derived("after the first build");
+    // A customer's first invoice turns out to be older: the whole of them moves to another cohort.
+    let before = trial.one("select cohort from retail.firsts where customer = '12346.0'");
+    assert_eq!(before, "2011-01-01");
+    let line = json!({"customer": "12346.0", "at": "2010-12-03T10:00:00Z", "line": 1_000_000, "invoice": "536999", "stock_code": "1", "quantity": 1, "unit_price": 2.5, "country": "United Kingdom"});
+    trial.write("raw.lines", &[line]);
+    trial.wait_fresh();
+    assert_eq!(trial.one("select cohort from retail.firsts where customer = '12346.0'"), "2010-12-01");
+    trial.assert_derived("after a late line");
+    trial.delete("raw.lines", &json!({"customer": "12346.0", "at": "2010-12-03T10:00:00Z", "line": 1_000_000}));
+    trial.wait_fresh();
+    assert_eq!(trial.one("select cohort from retail.firsts where customer = '12346.0'"), before);
+}
+
+#[test]
 fn the_demo_plays_the_real_log() {
     let Some(data) = data_dir("the_demo_plays_the_real_log") else { return };
     let data = data.join("gharchive-20150101");

@@ -13,12 +13,14 @@ pub struct Example {
 #[derive(Debug, Deserialize)]
 pub struct Derived {
     pub name: String,
+    #[serde(default)]
     strategy: serde_json::Value,
+    #[serde(default)]
     key: Key,
     sql: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Key {
     #[serde(default)]
     partition: Vec<String>,
@@ -29,7 +31,7 @@ struct Key {
 #[derive(Debug, Deserialize)]
 struct Merge {
     key: Vec<String>,
-    order_by: String,
+    order_by: Option<String>,
     columns: BTreeMap<String, String>,
 }
 
@@ -67,8 +69,8 @@ impl Example {
 impl Derived {
     /// What the table means: its SQL over all of its inputs, in the order of its key.
     pub fn at_once(&self) -> String {
-        match self.strategy.get("merge") {
-            Some(merge) => self.ordered(&folded(&self.sql, &serde_json::from_value(merge.clone()).unwrap())),
+        match self.merge() {
+            Some(merge) => self.ordered(&folded(&self.sql, &merge)),
             None => self.ordered(&self.sql),
         }
     }
@@ -78,9 +80,15 @@ impl Derived {
         self.ordered(&format!("select * from {}", self.name))
     }
 
+    fn merge(&self) -> Option<Merge> {
+        Some(serde_json::from_value(self.strategy.get("merge")?.clone()).unwrap())
+    }
+
     fn ordered(&self, sql: &str) -> String {
-        let parts = self.key.partition.iter().chain(&self.key.cluster);
-        let columns: Vec<_> = parts.map(|p| p.split(' ').next().unwrap()).collect();
+        let merged = self.merge().map(|m| m.key).unwrap_or_default();
+        let parts: Vec<_> = self.key.partition.iter().chain(&self.key.cluster).collect();
+        let parts = if parts.is_empty() { merged.iter().collect() } else { parts };
+        let columns: Vec<_> = parts.iter().map(|p| format!("\"{}\"", p.split(' ').next().unwrap())).collect();
         format!("select * from ({sql}) order by {}", columns.join(", "))
     }
 }
@@ -89,7 +97,7 @@ impl Derived {
 fn folded(sql: &str, merge: &Merge) -> String {
     let key = merge.key.join(", ");
     let fold = |(column, rule): (&String, &String)| match rule.as_str() {
-        "latest" => format!("last_value({column} order by {}) as {column}", merge.order_by),
+        "latest" => format!("last_value({column} order by {}) as {column}", merge.order_by.as_ref().unwrap()),
         "min" | "max" | "sum" | "count" => format!("{rule}({column}) as {column}"),
         other => panic!("the oracle does not know the rule '{other}'"),
     };

@@ -49,6 +49,14 @@ impl Trial {
         said
     }
 
+    /// Loads a file whose lines have no id into a table that holds all of it up to a time.
+    pub fn ingest_numbered(&self, table: &str, file: &str, column: &str, complete_until: &str) {
+        let file = self.data.join(file);
+        let options = ["ingest", table, "--number", column, "--complete-until", complete_until].map(OsStr::new);
+        let said = self.run(options.into_iter().chain([file.as_os_str()]));
+        self.note(&format!("{table}: {}", said.trim()));
+    }
+
     /// Writes these rows.
     #[track_caller]
     pub fn write(&self, table: &str, rows: &[Value]) {

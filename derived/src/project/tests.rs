@@ -557,7 +557,7 @@ fn a_long_wait_for_an_input_is_warned_of() {
 #[test]
 fn the_examples_compile() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-    for (name, least) in [("game", 8), ("chat", 9), ("github", 9), ("flights", 7)] {
+    for (name, least) in [("game", 8), ("chat", 9), ("github", 9), ("flights", 7), ("jaffle", 3), ("retail", 6), ("wikipedia", 6)] {
         let compiled = Project::from_folder(&root.join(name)).unwrap().compile(&session, &[]);
         let problems: Vec<_> = compiled.problems().map(ToString::to_string).collect();
         assert!(problems.is_empty(), "{name}: {problems:#?}");

@@ -1,0 +1,1 @@
+select (select count(*) from raw.customers) as customers, (select count(*) from raw.orders) as orders, (select count(*) from raw.payments) as payments, (select sum(amount) from raw.payments) as cents;

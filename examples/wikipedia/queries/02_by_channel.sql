@@ -1,0 +1,1 @@
+select channel, edits, users, robot_edits, net from wiki.channels order by edits desc, channel limit 15;
