@@ -2,7 +2,7 @@
 //!
 //! Values are followed, not names: through projections, `*`, macros and common table expressions (which the plan no
 //! longer knows), expressions, aggregates, windows, joins, unions and subqueries. What only decides *which* rows there
-//! are (filters, join conditions, groups) is kept apart, as [`Lineage::conditions`].
+//! are (filters, join conditions, groups) is kept apart, as conditions.
 
 mod walk;
 

@@ -9,7 +9,7 @@ pub struct StageRequest {
     /// Which tablet.
     #[prost(message, optional, tag = "1")]
     pub target: Option<Target>,
-    /// [`RunId`].
+    /// [`crate::ids::RunId`].
     #[prost(uint64, tag = "2")]
     pub run: u64,
     /// Counts this run's stage calls at this tablet, from 0.
@@ -37,7 +37,7 @@ pub struct DropStagedRequest {
     /// Which tablet.
     #[prost(message, optional, tag = "1")]
     pub target: Option<Target>,
-    /// [`RunId`].
+    /// [`crate::ids::RunId`].
     #[prost(uint64, tag = "2")]
     pub run: u64,
 }
