@@ -2,6 +2,7 @@
 //! read is wrong, and what it takes until everything is served again is printed. Nothing is asserted about time.
 //!
 //! `STELE_KILL_ROUNDS` and `STELE_KILL_TABLETS` ask for more than a normal run: 20 rounds on 100 tablets say how a cluster fares.
+//! `STELE_KILL_FILL` is how many bytes each of a tablet's 100 rows has beside its value, and so how much there is to recover.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
@@ -19,8 +20,8 @@ use support::{DEADLINE, Http, Many, wait_for};
 const TABLE: &str = "raw.marks";
 /// Threads that ask for all tablets after a kill.
 const ASKING: u64 = 16;
-/// Bytes of a row beside its value.
-const FILL: usize = 400;
+/// Bytes of a row beside its value, usually.
+const FILL: u64 = 400;
 
 fn number(variable: &str, usually: u64) -> u64 {
     std::env::var(variable).map_or(usually, |text| text.parse().unwrap())
@@ -54,8 +55,9 @@ impl Times {
 
 /// All rows of all tablets, so that there is something to recover.
 fn fill(http: &Http, tablets: u64) {
+    let fill = "x".repeat(number("STELE_KILL_FILL", FILL) as usize);
     for tablet in 0..tablets {
-        let row = |i: u64| format!("{}\n", json!({ "k": tablet * ROWS + i, "v": 0, "fill": "x".repeat(FILL) }));
+        let row = |i: u64| format!("{}\n", json!({ "k": tablet * ROWS + i, "v": 0, "fill": fill }));
         let lines: String = (0..ROWS).map(row).collect();
         wait_for("a tablet's first rows", || http.ingest(TABLE, &lines).ok().filter(|(status, _)| *status == 200));
     }
