@@ -30,6 +30,9 @@ const BATCH_ROWS: usize = 1_000;
 const BATCH_BYTES: usize = 2 << 20;
 /// Batches of one request under way at a time.
 const IN_FLIGHT: usize = 4;
+/// Of the body of a request that is refused before it was read, so much is read, for so long, that its connection stays of use.
+const PASSED_OVER_BYTES: u64 = 8 << 20;
+const PASSED_OVER_FOR: Duration = Duration::from_secs(1);
 /// A body that gives nothing for so long pauses.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Failed lines that are told one by one.
@@ -154,7 +157,13 @@ impl<'a> Ingest<'a> {
 
     async fn run(mut self, body: Body) -> Result<Ingested> {
         let mut lines = Lines::new(body.into_data_stream(), limits::MAX_INGEST_LINE_BYTES);
-        let (mut number, mut turn) = (0, Some(self.app.admission.turn().await?));
+        let (mut number, mut turn) = match self.app.admission.turn().await {
+            Ok(turn) => (0, Some(turn)),
+            Err(refused) => {
+                lines.pass_over(PASSED_OVER_BYTES, PASSED_OVER_FOR).await;
+                return Err(refused);
+            }
+        };
         while let Some(line) = next_line(&self.app.admission, &mut lines, &mut turn).await? {
             number += 1;
             match self.parse(&line) {

@@ -2,6 +2,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use common::{Error, Result};
 use futures::{Stream, TryStreamExt};
 use std::pin::Pin;
+use std::time::Duration;
 
 /// Cuts a body into lines, in memory bounded by the longest line that is allowed.
 pub struct Lines {
@@ -53,6 +54,22 @@ impl Lines {
                 None => self.ended = true,
             }
         }
+    }
+
+    /// Passes over the rest of the body, at most so many bytes and for so long: a connection on which a request is answered
+    /// before its body was read can carry no other, and its client may learn that from its next request.
+    pub async fn pass_over(&mut self, most: u64, within: Duration) {
+        let from = self.bytes;
+        let passing = async {
+            while let Ok(Some(piece)) = self.body.try_next().await {
+                self.bytes += piece.len() as u64;
+                if self.bytes - from > most {
+                    break;
+                }
+            }
+        };
+        // What is left then ends with the connection.
+        let _ = tokio::time::timeout(within, passing).await;
     }
 
     fn cut(&mut self) -> Option<Line> {
@@ -111,5 +128,16 @@ mod tests {
         assert_eq!(lines(&[], 9).await, []);
         assert_eq!(lines(&["long", "er than", " this\nok\n", "0123456789\nx"], 5).await, [None, text("ok"), None, text("x")]);
         assert_eq!(lines(&["longer", "and longer"], 5).await, [None]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_body_is_passed_over_up_to_a_bound() {
+        let body = || futures::stream::iter((0..10).map(|_| Ok(Bytes::from_static(b"0123456789"))));
+        let mut lines = Lines::new(body(), 100);
+        lines.pass_over(1000, Duration::from_secs(60)).await;
+        assert_eq!((lines.bytes, lines.next().await.unwrap()), (100, None));
+        let mut lines = Lines::new(body(), 100);
+        lines.pass_over(35, Duration::from_secs(60)).await;
+        assert_eq!(lines.bytes, 40);
     }
 }
