@@ -10,6 +10,7 @@ mod cluster;
 mod config;
 mod demo;
 mod derived;
+mod exit;
 mod ingest;
 mod inspect;
 mod logging;

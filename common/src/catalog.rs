@@ -2,7 +2,7 @@
 //! The master's state machine makes it; nobody else changes it.
 
 use crate::changes::{Keyed, Part};
-use crate::environment::{name_in, split};
+use crate::environment::{self, name_in};
 use crate::ids::{Epoch, RunId, Seq, ServerId, TableId, TabletId};
 use crate::key::KeyRange;
 use crate::schema::{ColumnSpec, DATA_FAMILY, KeyPartSpec, Table, TableSpec};
@@ -235,7 +235,7 @@ impl Definition {
     /// Its environment; `""` is production.
     #[must_use]
     pub fn environment(&self) -> &str {
-        split(&self.name).0
+        environment::of(&self.name)
     }
 }
 

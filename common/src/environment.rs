@@ -18,14 +18,19 @@ pub fn name_in(environment: &str, name: &str) -> String {
     }
 }
 
+/// The environment of a table; `""` is production.
+#[must_use]
+pub fn of(name: &str) -> &str {
+    let dataset = name.split_once('.').map_or("", |(dataset, _)| dataset);
+    dataset.split_once(MARK).map_or("", |(_, environment)| environment)
+}
+
 /// A table's environment and its name there.
 #[must_use]
 pub fn split(name: &str) -> (&str, String) {
-    let in_dataset = name.split_once('.').and_then(|(dataset, rest)| Some((dataset.split_once(MARK)?, rest)));
-    match in_dataset {
-        Some(((dataset, environment), rest)) => (environment, format!("{dataset}.{rest}")),
-        None => ("", name.to_owned()),
-    }
+    let environment = of(name);
+    let plain = if environment.is_empty() { name.to_owned() } else { name.replacen(&format!("{MARK}{environment}."), ".", 1) };
+    (environment, plain)
 }
 
 /// Checks the name of an environment that somebody chooses.
@@ -53,6 +58,7 @@ mod tests {
         assert_eq!(name_in("dev", "game.revenue"), "game__dev.revenue");
         assert_eq!(split("game__dev.revenue"), ("dev", "game.revenue".to_owned()));
         assert_eq!((name_in("", "game.revenue"), split("game.revenue")), ("game.revenue".to_owned(), ("", "game.revenue".to_owned())));
+        assert_eq!((of("game__dev.revenue"), of("game.revenue"), of("no_dataset")), ("dev", "", ""));
         crate::schema::check_table_name(&name_in("pr_12", "game.revenue")).unwrap();
     }
 

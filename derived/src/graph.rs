@@ -33,6 +33,26 @@ pub fn order<'a, I: Iterator<Item = &'a str>>(tables: impl Iterator<Item = (&'a 
     out
 }
 
+/// Who reads each name, of a graph that says what each reads.
+#[must_use]
+pub fn readers<'a>(inputs: &BTreeMap<&'a str, Vec<&'a str>>) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut readers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, inputs) in inputs {
+        inputs.iter().for_each(|input| readers.entry(input).or_default().push(name));
+    }
+    readers
+}
+
+/// All names that edges lead to from some names; those themselves only if an edge leads back to them.
+#[must_use]
+pub fn reached<'a>(from: &[&'a str], edges: &BTreeMap<&'a str, Vec<&'a str>>) -> BTreeSet<&'a str> {
+    let (mut seen, mut left) = (BTreeSet::new(), from.to_vec());
+    while let Some(name) = left.pop() {
+        left.extend(edges.get(name).into_iter().flatten().filter(|next| seen.insert(**next)));
+    }
+    seen
+}
+
 /// The names on one cycle, each reading the next; `None` if there is none. A table that reads itself alone makes none.
 #[must_use]
 pub fn cycle<'a>(graph: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {

@@ -5,6 +5,7 @@
 //! takes its place when it has caught up.
 
 use crate::document::Artifact;
+use crate::graph;
 use crate::problem::Problem;
 use crate::project::{Compiled, NodeState};
 use common::catalog::{Catalog, Definition};
@@ -12,7 +13,7 @@ use common::environment::{NEXT, name_in, split};
 use common::schema::{Table, TableKind, TableSpec};
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of one definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,8 +244,12 @@ impl Placing<'_> {
 
     fn prune(&self, compiled: &Compiled, plan: &mut Plan) {
         let environment = self.wanted.environment;
+        if !self.wanted.prune {
+            return;
+        }
+        let kept: BTreeSet<_> = compiled.nodes.iter().map(|n| name_in(environment, &n.name)).collect();
         let members = self.catalog.definitions.iter().filter(|d| d.environment() == environment);
-        for gone in members.filter(|d| self.wanted.prune && !compiled.nodes.iter().any(|n| n.name == split(&d.name).1)) {
+        for gone in members.filter(|d| !kept.contains(&d.name)) {
             plan.remove.push(gone.name.clone());
             plan.entries.push(Entry { change: Change::Removed, ..Entry::of(&split(&gone.name).1, "") });
         }
@@ -276,23 +281,13 @@ fn tell_affected(plan: &mut Plan, catalog: &Catalog) {
         let artifact = Artifact::from_document(&d.document).ok()?;
         Some((d.name.clone(), artifact.inputs.into_iter().map(|i| i.name).collect()))
     }));
+    let inputs: BTreeMap<&str, Vec<&str>> =
+        reads.iter().map(|(name, inputs)| (name.as_str(), inputs.iter().map(String::as_str).collect())).collect();
+    let readers = graph::readers(&inputs);
     for entry in &mut plan.entries {
         if matches!(entry.change, Change::Breaking | Change::Additive | Change::Changed | Change::Removed) {
-            entry.affects = readers(&entry.name, &reads);
-        }
-    }
-}
-
-fn readers(of: &str, reads: &[(String, Vec<String>)]) -> Vec<String> {
-    let mut found = BTreeSet::from([of.to_owned()]);
-    loop {
-        let before = found.len();
-        let more: Vec<_> =
-            reads.iter().filter(|(_, inputs)| inputs.iter().any(|i| found.contains(i))).map(|(name, _)| name.clone()).collect();
-        found.extend(more);
-        if found.len() == before {
-            found.remove(of);
-            return found.into_iter().collect();
+            let reached = graph::reached(&[entry.name.as_str()], &readers);
+            entry.affects = reached.into_iter().filter(|name| *name != entry.name).map(str::to_owned).collect();
         }
     }
 }

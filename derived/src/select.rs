@@ -4,9 +4,10 @@
 //! before it adds all that it reads, directly or not, `+` after it all that reads it. Terms are joined by spaces or
 //! commas; what any of them chooses is chosen.
 
+use crate::graph;
 use crate::project::{Compiled, NodeState};
 use crate::yaml::nearest;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A table of a project, as far as choosing goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,38 +68,23 @@ impl Selection {
     /// # Errors
     /// A sentence that quotes the term that chooses nothing, with near names.
     pub fn choose(&self, items: &[Item], changed: Option<&BTreeSet<String>>) -> Result<BTreeSet<String>, String> {
-        let mut readers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let inputs: BTreeMap<&str, Vec<&str>> =
             items.iter().map(|i| (i.name.as_str(), i.inputs.iter().map(String::as_str).collect())).collect();
-        for item in items {
-            item.inputs.iter().for_each(|input| readers.entry(input).or_default().push(&item.name));
-        }
+        let readers = graph::readers(&inputs);
         let mut out = BTreeSet::new();
         for term in &self.0 {
             let chosen = term.chosen(items, changed)?;
             if term.up {
-                reach(&chosen, &inputs, &mut out);
+                out.extend(graph::reached(&chosen, &inputs).into_iter().map(str::to_owned));
             }
             if term.down {
-                reach(&chosen, &readers, &mut out);
+                out.extend(graph::reached(&chosen, &readers).into_iter().map(str::to_owned));
             }
             out.extend(chosen.into_iter().map(str::to_owned));
         }
         out.retain(|name| inputs.contains_key(name.as_str()));
         Ok(out)
     }
-}
-
-fn reach(from: &[&str], edges: &BTreeMap<&str, Vec<&str>>, out: &mut BTreeSet<String>) {
-    let (mut seen, mut queue): (BTreeSet<&str>, VecDeque<&str>) = (BTreeSet::new(), from.iter().copied().collect());
-    while let Some(name) = queue.pop_front() {
-        for next in edges.get(name).into_iter().flatten() {
-            if seen.insert(next) {
-                queue.push_back(next);
-            }
-        }
-    }
-    out.extend(seen.into_iter().map(str::to_owned));
 }
 
 fn term(text: &str) -> Result<Term, String> {

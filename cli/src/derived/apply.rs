@@ -3,6 +3,7 @@
 use super::files::{self, Sent, report};
 use super::planned::{Plan, PlanFile};
 use crate::client::{Client, UrlArgs};
+use crate::exit::CHANGES;
 use crate::project::Project;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -10,9 +11,6 @@ use reqwest::Method;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// What `plan` answers with where something differs.
-const CHANGES: u8 = 2;
 
 /// Changes of a cluster's definitions.
 #[derive(Debug, Subcommand)]

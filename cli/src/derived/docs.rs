@@ -2,6 +2,7 @@
 
 use super::offline::{ProjectArgs, load};
 use super::show::describe_all;
+use crate::exit::CHANGES;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ pub async fn run(args: DocsArgs) -> Result<ExitCode> {
         true => println!("{}", json!({ "site": args.out.join("index.html"), "tables": tables.len(), "changed": changed })),
         false => println!("{}: {} tables", args.out.join("index.html").display(), tables.len()),
     }
-    Ok(if changed { ExitCode::from(2) } else { ExitCode::SUCCESS })
+    Ok(if changed { ExitCode::from(CHANGES) } else { ExitCode::SUCCESS })
 }
 
 /// JSON as it may stand in a script.

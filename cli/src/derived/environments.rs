@@ -4,12 +4,10 @@ use crate::client::{Client, UrlArgs};
 use crate::print::Grid;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use common::environment::UNDO;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use std::process::ExitCode;
-
-/// How names of environments begin that keep what a change has replaced.
-const UNDO: &str = "undo";
 
 /// Work on environments.
 #[derive(Debug, Subcommand)]

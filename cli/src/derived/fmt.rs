@@ -1,5 +1,6 @@
 //! `fmt`: definitions and SQL files in one layout.
 
+use crate::exit::CHANGES;
 use crate::project::Project;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -54,5 +55,5 @@ pub fn run(args: &FmtArgs) -> Result<ExitCode> {
     if !problems.is_empty() {
         bail!(problems.join("\n"));
     }
-    Ok(if changed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(if changed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
 }

@@ -1,6 +1,7 @@
 //! `init`: a small project that validates and whose test holds.
 
 use super::show::{Kind, schema};
+use crate::exit::CHANGES;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::PathBuf;
@@ -104,5 +105,5 @@ pub fn run(args: &InitArgs) -> Result<ExitCode> {
         println!("{}", path.display());
     }
     println!("next: stele derived validate {0}; stele derived test {0}", args.dir.display());
-    Ok(ExitCode::from(2))
+    Ok(ExitCode::from(CHANGES))
 }

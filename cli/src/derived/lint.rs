@@ -1,6 +1,7 @@
 //! `lint`: what is not wrong and still worth a look.
 
 use super::offline::{ProjectArgs, load};
+use crate::exit::CHANGES;
 use anyhow::{Result, anyhow, bail};
 use derived::lint::{RULES, lint};
 use std::process::ExitCode;
@@ -24,5 +25,5 @@ pub async fn run(args: ProjectArgs) -> Result<ExitCode> {
     if !problems.is_empty() {
         bail!(problems.join("\n"));
     }
-    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
 }

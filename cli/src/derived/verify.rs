@@ -2,14 +2,12 @@
 
 use super::status::names;
 use crate::client::Client;
+use crate::exit::CHANGES;
 use crate::print::{self, Grid};
 use anyhow::Result;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use std::process::ExitCode;
-
-/// Something is wrong.
-const WRONG: u8 = 2;
 
 /// What was found in one table.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,5 +41,5 @@ pub async fn run(client: &Client, tables: Vec<String>, repair: bool, json: bool)
         print!("{}", grid.render("", 160));
         println!("{} looked at", print::count(found.len() as u64, "table"));
     }
-    Ok(if found.iter().all(|v| v.state == "sound") { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
+    Ok(if found.iter().all(|v| v.state == "sound") { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
 }

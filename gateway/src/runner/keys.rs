@@ -102,12 +102,9 @@ pub async fn path(cluster: &Arc<Cluster>, context: &SessionContext, work: &Work)
     let positions = work.artifact.key_positions().unwrap_or_default();
     let sql = work.artifact.queries(None).pop().ok_or_else(|| Error::internal("a definition without a query"))?.sql;
     let plan = query::plan(context, &sql).await?;
-    Ok(Some(match values(context, &plan, &positions, &changes).await? {
+    Ok(Some(match values(context, &plan, &positions, &changes, MAX_KEYS).await? {
         Touched::Unknown(why) => Path::Whole(why),
-        Touched::Rows(batches) => match batches.iter().map(RecordBatch::num_rows).sum::<usize>() {
-            many if many > MAX_KEYS => Path::Whole(format!("more than {MAX_KEYS} keys changed")),
-            _ => Path::Keys(DirtyKeys::of(work, &positions, &batches)?),
-        },
+        Touched::Rows(batches) => Path::Keys(DirtyKeys::of(work, &positions, &batches)?),
     }))
 }
 

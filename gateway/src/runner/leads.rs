@@ -15,6 +15,9 @@ use derived::document::{Artifact, OutputWindow};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Times of output rows that changed rows lead to, at most: past it all windows are due.
+const MAX_TIMES: usize = 1_000_000;
+
 /// Changed rows of one table's inputs that lead to windows.
 #[derive(Default)]
 pub struct Leads {
@@ -61,7 +64,7 @@ impl Leads {
         let context = sql.context(pins)?;
         let text = artifact.queries(None).pop().ok_or_else(|| Error::internal("a definition without a query"))?.sql;
         let plan = query::plan(&context, &text).await?;
-        match values(&context, &plan, &[position], &self.rows).await? {
+        match values(&context, &plan, &[position], &self.rows, MAX_TIMES).await? {
             Touched::Unknown(why) => {
                 tracing::info!(table = %artifact.name, why, "all windows are due");
                 Ok(RangeSet::all())

@@ -26,3 +26,78 @@ fn has_caught_up(catalog: &Catalog, decisions: &[Decision], new: &Definition) ->
     let wanted = RangeSet::of(decision.start.unwrap_or(Micros::MIN), Micros::MAX).intersect(&serving.windows);
     published.forced.is_empty() && wanted.subtract(&published.windows).is_empty()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::catalog::Published;
+    use common::ids::{Seq, TableId};
+
+    const OLD: TableId = TableId(1);
+    const NEW: TableId = TableId(2);
+
+    fn definition(name: &str, table: TableId) -> Definition {
+        let (document, applied_at) = (String::new(), Micros(0));
+        Definition { name: name.into(), table, document, fingerprint: name.into(), paused: false, applied_at }
+    }
+
+    fn published(table: TableId, windows: &[(i64, i64)], forced: &[(i64, i64)]) -> Published {
+        let ranges = |of: &[(i64, i64)]| of.iter().map(|&(s, e)| (Micros(s), Micros(e))).collect::<RangeSet>();
+        Published {
+            table,
+            version: Seq(7),
+            published_at: Micros(0),
+            windows: ranges(windows),
+            complete: RangeSet::empty(),
+            forced: ranges(forced),
+            inputs: Vec::new(),
+            claimed: RangeSet::empty(),
+            runs: Vec::new(),
+        }
+    }
+
+    /// Whether `app.a` of `next` would take the place of one that serves 0..10.
+    fn is_ready(new: Option<Published>, start: Option<i64>) -> bool {
+        let definitions = vec![definition("app.a", OLD), definition("app__next.a", NEW)];
+        let derived = [Some(published(OLD, &[(0, 10)], &[])), new].into_iter().flatten().collect();
+        let catalog = Catalog { definitions, published: derived, ..Catalog::default() };
+        let decision = Decision {
+            table: "app__next.a".into(),
+            due: RangeSet::empty(),
+            runs: Vec::new(),
+            waits: Vec::new(),
+            start: start.map(Micros),
+            watermark: None,
+        };
+        match ready(&catalog, &[decision]) {
+            None => false,
+            Some(Command::Promote { environment, expected }) => {
+                assert_eq!((environment.as_str(), expected), (NEXT, vec![("app__next.a".into(), "app__next.a".into())]));
+                true
+            }
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_built_takes_its_place_once_it_has_every_window_of_what_serves() {
+        assert!(!is_ready(None, None), "nothing was built");
+        assert!(!is_ready(Some(published(NEW, &[(0, 9)], &[])), None));
+        assert!(!is_ready(Some(published(NEW, &[(0, 4), (5, 10)], &[])), None), "a gap");
+        assert!(!is_ready(Some(published(NEW, &[(0, 10)], &[(3, 4)])), None), "a window is due by force");
+        assert!(is_ready(Some(published(NEW, &[(0, 10)], &[])), None));
+        assert!(is_ready(Some(published(NEW, &[(-5, 20)], &[])), None));
+    }
+
+    #[test]
+    fn windows_before_its_start_are_not_waited_for() {
+        assert!(!is_ready(Some(published(NEW, &[(5, 10)], &[])), Some(4)));
+        assert!(is_ready(Some(published(NEW, &[(5, 10)], &[])), Some(5)));
+    }
+
+    #[test]
+    fn without_changes_under_construction_nothing_is_promoted() {
+        let catalog = Catalog { definitions: vec![definition("app.a", OLD), definition("app__dev.a", NEW)], ..Catalog::default() };
+        assert!(ready(&catalog, &[]).is_none());
+    }
+}

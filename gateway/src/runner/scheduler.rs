@@ -137,7 +137,7 @@ impl Scheduler {
         if let Some(command) = promotion
             && let Err(e) = self.executor.cluster.submit(command).await
         {
-            tracing::debug!(error = %e, "changed definitions could not take their place yet");
+            tracing::warn!(error = %e, "changed definitions could not take their place; tried again");
         }
         for decision in decisions.iter().filter(|d| d.due.is_empty() && !self.running.contains_key(&d.table)) {
             if let Some(definition) = snapshot.catalog.definition(&decision.table) {

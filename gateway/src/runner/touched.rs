@@ -11,7 +11,7 @@ use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch, RecordBatchOp
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{Int8Type, Schema};
 use datafusion::datasource::{MemTable, provider_as_source};
-use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion::prelude::SessionContext;
 use derived::touched::{Changes, touched};
 use futures::TryStreamExt;
@@ -115,18 +115,29 @@ pub enum Touched {
 }
 
 /// The values that the columns at `positions` of a plan's result have in every row that `changes` may add, remove or
-/// alter. The session reads the inputs at the versions up to which the changes go.
+/// alter, `most` of them at most. The session reads the inputs at the versions up to which the changes go.
 ///
 /// # Errors
 /// As [`query::run`].
-pub async fn values(context: &SessionContext, plan: &LogicalPlan, positions: &[usize], changes: &ChangedRows) -> Result<Touched> {
+pub async fn values(
+    context: &SessionContext,
+    plan: &LogicalPlan,
+    positions: &[usize],
+    changes: &ChangedRows,
+    most: usize,
+) -> Result<Touched> {
     let optimized = context.state().optimize(plan).map_err(|e| crate::sql::from_datafusion(&e))?;
     match touched(&optimized, positions, changes) {
         Err(why) => Ok(Touched::Unknown(why.0)),
         Ok(None) => Ok(Touched::Rows(Vec::new())),
         Ok(Some(found)) => {
-            let narrowed = narrow(context, found).await?;
-            Ok(Touched::Rows(query::run(context, narrowed).await?.batches))
+            let narrowed =
+                LogicalPlanBuilder::from(narrow(context, found).await?).limit(0, Some(most + 1)).and_then(LogicalPlanBuilder::build);
+            let batches = query::run(context, narrowed.map_err(|e| crate::sql::from_datafusion(&e))?).await?.batches;
+            match batches.iter().map(RecordBatch::num_rows).sum::<usize>() {
+                many if many > most => Ok(Touched::Unknown(format!("the changed rows touch more than {most} keys"))),
+                _ => Ok(Touched::Rows(batches)),
+            }
         }
     }
 }

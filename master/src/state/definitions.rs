@@ -48,7 +48,7 @@ fn check_names(state: &ClusterState, put: &[PutDefinition], remove: &[String]) -
     for (one, full) in put.iter().zip(&full) {
         let name = &one.spec.name;
         names::check_dataset(name)?;
-        if !environment::split(name).0.is_empty() {
+        if !environment::of(name).is_empty() {
             return Err(Error::invalid(format!("definition '{name}': two _ in a dataset stand before an environment's name; write one")));
         }
         if state.table_named(full).is_some_and(|t| t.kind != TableKind::Derived) {
@@ -87,7 +87,7 @@ pub(super) fn check_graph(state: &ClusterState, put: &[PutDefinition], remove: &
 
 /// The table that the definition of `reader` means by the name of an input: one of its own environment, if there is.
 fn meant(reader: &str, input: &str, exists: impl Fn(&str) -> bool) -> String {
-    let own = environment::name_in(environment::split(reader).0, input);
+    let own = environment::name_in(environment::of(reader), input);
     if exists(&own) { own } else { input.to_owned() }
 }
 

@@ -4,7 +4,7 @@
 //! production is renaming: readers keep reading a name, its rows are others from one version of the state to the next.
 
 use super::{ClusterState, claims, definitions, tables};
-use common::environment::{NEXT, UNDO, name_in, split};
+use common::environment::{self, NEXT, UNDO, name_in, split};
 use common::rpc::master::UNDO_TTL;
 use common::schema::{Table, TableSpec};
 use common::time::Micros;
@@ -28,7 +28,7 @@ pub(super) fn check_base(state: &ClusterState, base: Option<u64>) -> Result<()> 
 /// Takes a definition out of its environment: one of production is retired, others are dropped with their tables.
 pub(super) fn leave(state: &mut ClusterState, name: &str, at: Micros) {
     let Some(mut definition) = state.definitions.remove(name) else { return };
-    if !split(name).0.is_empty() {
+    if !environment::of(name).is_empty() {
         return tables::remove(state, definition.table, at);
     }
     claims::abort_all(state, definition.table, at);
@@ -68,7 +68,9 @@ pub(super) fn promote(state: &mut ClusterState, environment: &str, expected: &[(
     }
     for name in &names {
         let plain = split(name).1;
+        // Protection and pauses are of the name: somebody said so of what it serves.
         let protected = state.definitions.get(&plain).is_some_and(|old| state.protected.remove(&old.table));
+        let paused = state.definitions.get(&plain).is_some_and(|old| old.paused);
         leave(state, &plain, at);
         let Some(mut definition) = state.definitions.remove(name).or_else(|| state.retired.remove(name)) else { continue };
         rename(state, &definition, &plain);
@@ -76,6 +78,7 @@ pub(super) fn promote(state: &mut ClusterState, environment: &str, expected: &[(
             state.protected.insert(definition.table);
         }
         definition.applied_at = at;
+        definition.paused |= paused;
         state.definitions.insert(plain, definition);
     }
     state.definitions_version += 1;
@@ -122,7 +125,7 @@ fn members(state: &ClusterState, environment: &str) -> Result<Vec<String>> {
         return Err(Error::invalid("production is not an environment that can be promoted or dropped"));
     }
     let names = state.definitions.keys().chain(state.retired.keys());
-    let names: Vec<_> = names.filter(|name| split(name).0 == environment).cloned().collect();
+    let names: Vec<_> = names.filter(|name| environment::of(name) == environment).cloned().collect();
     match names.is_empty() {
         false => Ok(names),
         true if environment == NEXT => Err(Error::not_found("no change is being built")),

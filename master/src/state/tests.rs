@@ -131,3 +131,15 @@ fn publish(claim: ClaimId, over: &[(i64, i64)]) -> Publish {
 fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> ErrorKind {
     outcome.unwrap_err().kind
 }
+
+/// `raw.a` → `core.b` → `core.c`, the latter two published for 0..10.
+fn chain() -> Cluster {
+    let mut c = Cluster::default();
+    c.raw("raw.a");
+    c.define(vec![put("core.c", "f1", &["core.b"]), put("core.b", "f1", &["raw.a"])]).unwrap();
+    for name in ["core.b", "core.c"] {
+        let (claim, _, _) = c.claim(c.id(name), windows(&[(0, 10)])).unwrap();
+        c.publish(publish(claim, &[(0, 10)])).unwrap();
+    }
+    c
+}

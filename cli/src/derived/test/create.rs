@@ -3,6 +3,7 @@
 use crate::client::{Client, NDJSON};
 use crate::derived::offline::{Loaded, ProjectArgs};
 use crate::derived::show::range;
+use crate::exit::CHANGES;
 use anyhow::{Context, Result, bail};
 use common::time::{Micros, TimeRange};
 use derived::Artifact;
@@ -46,7 +47,7 @@ pub async fn run(loaded: &Loaded, project: &ProjectArgs, table: &str, window: Op
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder '{}'", folder.display()))?;
     std::fs::write(&path, serde_yaml_ng::to_string(&words)?).with_context(|| format!("cannot write '{}'", path.display()))?;
     println!("{}: {} rows expected", path.display(), words.expect.len());
-    Ok(ExitCode::from(2))
+    Ok(ExitCode::from(CHANGES))
 }
 
 fn published(artifact: &Artifact, (start, end): (Micros, Micros)) -> Option<String> {

@@ -2,17 +2,9 @@
 
 use super::super::Runner;
 use super::super::api::{self, Order};
-use super::world::{Event, World};
+use super::world::{COUNTS, World, days};
 use common::ErrorKind;
 use std::collections::BTreeMap;
-
-const COUNTS: &str = r#"
-name: test.counts
-window: {every: day}
-time_column: day
-key: {partition: [day], unique: [day]}
-sql: select at::date as day, count(*) as events from raw.events group by 1
-"#;
 
 /// Reads `test.counts`.
 const WEEKS: &str = r#"
@@ -22,10 +14,6 @@ time_column: week
 key: {partition: [week], unique: [week]}
 sql: select date_trunc('week', day)::date as week, sum(events) as events from test.counts group by 1
 "#;
-
-fn days(n: i64) -> Vec<Event> {
-    (0..n).map(|day| (format!("u{}", day % 3), day * 24, day, day % 3)).collect()
-}
 
 fn order(environment: &str, files: &[(&str, &str)]) -> Order {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect::<BTreeMap<_, _>>();

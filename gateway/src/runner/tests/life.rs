@@ -1,17 +1,8 @@
 //! Failures stay where they are; definitions change; runners stop, start and meet.
 
 use super::super::Runner;
-use super::world::{Event, World};
+use super::world::{COUNTS, World, days};
 use common::ErrorKind;
-
-const COUNTS: &str = r#"
-name: test.counts
-strategy: replace
-window: {every: day}
-time_column: day
-key: {partition: [day], unique: [day]}
-sql: select at::date as day, count(*) as events from raw.events group by 1
-"#;
 
 /// Fails for the days on which somebody has n = 13.
 const PICKY: &str = r#"
@@ -25,10 +16,6 @@ columns:
   worst: {tests: [{accepted_values: [0, 1, 2, 3]}]}
 sql: select at::date as day, max(n) as worst from raw.events group by 1
 "#;
-
-fn days(n: i64) -> Vec<Event> {
-    (0..n).map(|day| (format!("u{}", day % 3), day * 24, day, day % 3)).collect()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_window_holds_neither_other_windows_nor_other_tables() {

@@ -22,6 +22,21 @@ pub(super) const HOUR: i64 = 3_600_000_000;
 /// 2026-01-01, where all events of tests begin.
 pub(super) const BEGIN: i64 = 1_767_225_600_000_000;
 
+/// Counts events by day: `test.counts(day, events)`.
+pub(super) const COUNTS: &str = r#"
+name: test.counts
+strategy: replace
+window: {every: day}
+time_column: day
+key: {partition: [day], unique: [day]}
+sql: select at::date as day, count(*) as events from raw.events group by 1
+"#;
+
+/// An event at the begin of each of so many days.
+pub(super) fn days(n: i64) -> Vec<Event> {
+    (0..n).map(|day| (format!("u{}", day % 3), day * 24, day, day % 3)).collect()
+}
+
 /// A cluster of one with a table `raw.events(user, at, id, n)` and a runner.
 pub(super) struct World {
     pub(super) cluster: Arc<Cluster>,

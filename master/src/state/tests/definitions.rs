@@ -4,18 +4,6 @@ fn derived(c: &Cluster, name: &str) -> super::super::Derived {
     c.state.derived[&c.id(name)].clone()
 }
 
-/// `raw.a` → `core.b` → `core.c`, the latter two published for 0..10.
-fn chain() -> Cluster {
-    let mut c = Cluster::default();
-    c.raw("raw.a");
-    c.define(vec![put("core.c", "f1", &["core.b"]), put("core.b", "f1", &["raw.a"])]).unwrap();
-    for name in ["core.b", "core.c"] {
-        let (claim, _, _) = c.claim(c.id(name), windows(&[(0, 10)])).unwrap();
-        c.publish(publish(claim, &[(0, 10)])).unwrap();
-    }
-    c
-}
-
 #[test]
 fn definitions_are_applied_all_or_none() {
     let mut c = Cluster::default();

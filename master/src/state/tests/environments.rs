@@ -16,15 +16,9 @@ fn inputs(c: &Cluster, name: &str) -> Vec<TableId> {
     c.state.derived[&c.id(name)].inputs.iter().map(|f| f.input).collect()
 }
 
-/// `raw.a` → `core.b` → `core.c` in production, both published for 0..10; `core.b` in `dev` too.
+/// The chain in production, and `core.b` in `dev` too.
 fn with_dev() -> Cluster {
-    let mut c = Cluster::default();
-    c.raw("raw.a");
-    c.define(vec![put("core.c", "f1", &["core.b"]), put("core.b", "f1", &["raw.a"])]).unwrap();
-    for name in ["core.b", "core.c"] {
-        let (claim, _, _) = c.claim(c.id(name), windows(&[(0, 10)])).unwrap();
-        c.publish(publish(claim, &[(0, 10)])).unwrap();
-    }
+    let mut c = chain();
     c.define(vec![in_environment("dev", "core.b", "f2", &["raw.a"])]).unwrap();
     c
 }
@@ -58,6 +52,15 @@ fn promoting_swaps_names_and_keeps_what_was_there() {
     assert!(c.state.derived[&new].forced.is_empty());
     let claim = Command::Claim { table: old, fingerprint: "f1".into(), windows: windows(&[(0, 1)]), whole: false, runner: "r".into() };
     assert_eq!(kind(c.command(claim)), ErrorKind::NotFound, "what is retired rests");
+}
+
+#[test]
+fn what_is_paused_stays_paused_when_another_takes_its_place() {
+    let mut c = with_dev();
+    c.command(Command::PauseDerived { name: "core.b".into(), paused: true }).unwrap();
+    c.command(promote("dev", &[("core__dev.b", "f2")])).unwrap();
+    assert!(c.state.definitions["core.b"].paused);
+    assert!(!c.state.definitions["core.c"].paused);
 }
 
 #[test]
