@@ -167,7 +167,7 @@ fn default_cache_bytes() -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayConfig {
-    /// Where its HTTP listens. Port 0 takes a free one.
+    /// Where it listens, for REST and the Bigtable API alike. Port 0 takes a free one.
     #[serde(default = "gateway_listen")]
     pub listen: SocketAddr,
     /// RPC addresses of the master nodes, `host:port`.
@@ -180,7 +180,7 @@ pub struct GatewayConfig {
     #[serde(default)]
     #[schemars(example = "gateway-0")]
     pub name: Option<String>,
-    /// Bytes of rows that it may hold together on their way to tablets; more are refused with 429. More: a burst is taken in
+    /// Bytes of rows that it may hold together on their way to tablets; more are refused with 429 (`RESOURCE_EXHAUSTED`). More: a burst is taken in
     /// whole, and waits longer.
     #[serde(default = "default_write_buffer_bytes")]
     pub write_buffer_bytes: usize,

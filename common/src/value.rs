@@ -144,6 +144,17 @@ impl Value {
             ValueType::Bytes => Self::Bytes(cell.clone()),
         })
     }
+
+    /// Whether [`Self::from_cell`] would read the cell.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_cell(ty: ValueType, cell: &Bytes) -> Result<()> {
+        match ty {
+            ValueType::String | ValueType::Json if std::str::from_utf8(cell).is_ok() => Ok(()),
+            _ => Self::from_cell(ty, cell).map(drop),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -164,8 +175,11 @@ mod tests {
         ];
         for v in values {
             assert_eq!(Value::from_cell(v.ty(), &v.to_cell()).unwrap(), v);
+            Value::check_cell(v.ty(), &v.to_cell()).unwrap();
         }
         assert!(Value::from_cell(ValueType::Int64, &Bytes::from_static(b"7")).is_err());
         assert!(Value::from_cell(ValueType::String, &Bytes::from_static(&[0xFF])).is_err());
+        assert!(Value::check_cell(ValueType::Json, &Bytes::from_static(&[0xFF])).is_err());
+        assert!(Value::check_cell(ValueType::Bool, &Bytes::from_static(&[2])).is_err());
     }
 }

@@ -1,8 +1,10 @@
-//! The gateway: REST and SQL over HTTP, routing to tablets, and the runner of derived tables.
+//! The gateway: REST and SQL over HTTP, the Bigtable API, routing to tablets, and the runner of derived tables.
 //!
-//! Modules import one way: `cluster` → `rows` → `sql` → `runner` → `rest` → [`Gateway`]. Without the feature `server` there is
+//! Modules import one way: `cluster` → `writes`, `rows` → `sql` → `runner` → `rest`, `bigtable` → [`Gateway`]. Without the feature `server` there is
 //! `cluster` alone, for who needs no more.
 
+#[cfg(feature = "server")]
+pub mod bigtable;
 pub mod cluster;
 #[cfg(feature = "server")]
 pub mod rest;
@@ -14,6 +16,8 @@ pub mod runner;
 mod server;
 #[cfg(feature = "server")]
 pub mod sql;
+#[cfg(feature = "server")]
+mod writes;
 
 #[cfg(feature = "server")]
 pub use server::Gateway;

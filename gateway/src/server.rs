@@ -1,7 +1,10 @@
+use crate::bigtable;
 use crate::cluster::Cluster;
-use crate::rest::{Admission, App, router};
+use crate::rest::{App, router};
 use crate::runner::Runner;
 use crate::sql::Sql;
+use crate::writes::Admission;
+use axum::serve::ListenerExt;
 use common::config::GatewayConfig;
 use common::surroundings::Surroundings;
 use common::time::SharedClock;
@@ -28,7 +31,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Connects to the cluster, listens for HTTP and, if the configuration says so, runs derived tables.
+    /// Connects to the cluster, listens for REST and the Bigtable API and, if the configuration says so, runs derived tables.
     ///
     /// # Errors
     /// `Unavailable` if no master answers within 30 s or the address is taken.
@@ -41,14 +44,18 @@ impl Gateway {
         let address = listener.local_addr().map_err(unable)?;
         let name = config.name.unwrap_or_else(|| address.to_string());
         let runner = config.runs.then(|| Runner::start(cluster.clone(), sql.clone(), name));
-        let app = Arc::new(App { cluster, sql, runner: runner.clone(), admission: Admission::of(config.write_buffer_bytes) });
+        let admission = Arc::new(Admission::of(config.write_buffer_bytes));
+        let grpc = bigtable::routes(cluster.clone(), admission.clone());
+        let rest = router(Arc::new(App { cluster, sql, runner: runner.clone(), admission }));
         let stop = CancellationToken::new();
-        let server = axum::serve(listener, router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
+        // An answer of several small pieces must not wait for its first one to be confirmed. A socket that refuses is slower.
+        let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
+        let server = axum::serve(listener, rest.merge(grpc)).with_graceful_shutdown(stop.clone().cancelled_owned());
         let server = tokio::spawn(server.into_future());
         Ok(Self { address, stop, server, runner })
     }
 
-    /// Where its HTTP listens.
+    /// Where it listens, for HTTP/1.1 and HTTP/2.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address

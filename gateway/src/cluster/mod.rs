@@ -28,7 +28,7 @@ use common::key::KeyRange;
 use common::row::{Committed, ReadSpec, Row, RowMutation};
 use common::rpc::master::{Command, Reply};
 use common::rpc::tablet::{Conditional, ConditionalResponse, StatusResponse};
-use common::schema::Table;
+use common::schema::{Table, TableKind};
 use common::surroundings::Surroundings;
 use common::time::SharedClock;
 use common::version::VersionMap;
@@ -128,6 +128,19 @@ impl Cluster {
     /// `NotFound`, with the names that come close.
     pub fn table(&self, name: &str) -> Result<Arc<Table>> {
         self.view.borrow().table(name)
+    }
+
+    /// The table of this name, which clients may write.
+    ///
+    /// # Errors
+    /// As [`Self::table`]; `FailedPrecondition` for one that only Stele writes.
+    pub fn writable(&self, name: &str) -> Result<Arc<Table>> {
+        let table = self.table(name)?;
+        match table.kind {
+            TableKind::Raw => Ok(table),
+            TableKind::Derived => Err(Error::refused(format!("'{name}' is a derived table: only its runs write it; write what it reads"))),
+            TableKind::System => Err(Error::refused(format!("'{name}' is a system table: only Stele writes it"))),
+        }
     }
 
     /// All tables, by name.

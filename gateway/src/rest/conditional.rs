@@ -51,7 +51,7 @@ fn time(response: &ConditionalResponse) -> String {
     responses((status = 200, body = Checked), (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 503, body = Problem, description = "it is not known whether it was done")))]
 pub async fn check(State(app): State<Arc<App>>, Path(name): Path<String>, Json(body): Json<Check>) -> Result<axum::Json<Checked>, Refused> {
-    let table = app.writable(&name)?;
+    let table = app.cluster.writable(&name)?;
     let wanted = Conditional::Check(JsonRows::new(table.clone()).check_and_mutate(body)?);
     let done = app.cluster.write_conditionally(&table, &wanted).await?;
     Ok(axum::Json(Checked { matched: done.matched, seq: done.seq, timestamp: done.seq.map(|_| time(&done)) }))
@@ -69,7 +69,7 @@ pub async fn modify(
     Path(name): Path<String>,
     Json(body): Json<ModifyRow>,
 ) -> Result<axum::Json<Modified>, Refused> {
-    let table = app.writable(&name)?;
+    let table = app.cluster.writable(&name)?;
     let rows = JsonRows::new(table.clone());
     let wanted = Conditional::Modify(rows.read_modify_write(&body)?);
     let done = app.cluster.write_conditionally(&table, &wanted).await?;

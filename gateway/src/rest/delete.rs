@@ -33,7 +33,7 @@ pub struct Deleted {
         (status = 409, body = Problem, description = "a derived or an append-only table"), (status = 429, body = Problem),
         (status = 503, body = Problem)))]
 pub async fn range(State(app): State<Arc<App>>, Path(name): Path<String>, params: Params) -> Result<axum::Json<Deleted>, Refused> {
-    let rows = JsonRows::new(app.writable(&name)?);
+    let rows = JsonRows::new(app.cluster.writable(&name)?);
     let query = query(&rows, &params.0)?;
     let parts = app.cluster.delete(rows.table(), query.spec.ranges).await?;
     Ok(axum::Json(Deleted { parts }))

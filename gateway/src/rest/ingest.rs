@@ -1,9 +1,9 @@
 use super::App;
-use super::admission::Admission;
 use super::extract::Params;
 use super::lines::{Line, Lines};
 use super::problem::{Problem, Refused, no_content};
 use crate::rows::json::JsonRows;
+use crate::writes::Admission;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -74,7 +74,7 @@ pub struct LineError {
         (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 429, body = Problem)))]
 pub async fn ingest(State(app): State<Arc<App>>, Path(name): Path<String>, params: Params, body: Body) -> Result<Response, Refused> {
     params.only(&["ingest", "complete_until"])?;
-    let rows = JsonRows::new(app.writable(&name)?);
+    let rows = JsonRows::new(app.cluster.writable(&name)?);
     let until = params.get("complete_until").map(Micros::parse).transpose().map_err(|e| Error::invalid(format!("complete_until: {e}")))?;
     let held = match params.get("ingest") {
         Some(id) => Some(hold(app.clone(), name.clone(), id.to_owned()).await?),
@@ -96,7 +96,7 @@ pub async fn ingest(State(app): State<Arc<App>>, Path(name): Path<String>, param
     params(("table", Path, description = "`dataset.name`"), ("ingest", Path, description = "a name of the caller's choice")),
     responses((status = 204), (status = 404, body = Problem)))]
 pub async fn open(State(app): State<Arc<App>>, Path((name, ingest)): Path<(String, String)>) -> Result<Response, Refused> {
-    app.writable(&name)?;
+    app.cluster.writable(&name)?;
     app.cluster.submit(Command::OpenIngest { name, ingest }).await?;
     Ok(no_content())
 }
@@ -106,7 +106,7 @@ pub async fn open(State(app): State<Arc<App>>, Path((name, ingest)): Path<(Strin
     params(("table", Path, description = "`dataset.name`"), ("ingest", Path, description = "its name")),
     responses((status = 204), (status = 404, body = Problem)))]
 pub async fn close(State(app): State<Arc<App>>, Path((name, ingest)): Path<(String, String)>) -> Result<Response, Refused> {
-    app.writable(&name)?;
+    app.cluster.writable(&name)?;
     app.cluster.submit(Command::CloseIngest { ingest }).await?;
     Ok(no_content())
 }

@@ -1,10 +1,9 @@
 //! REST: one file a resource, all described by `/openapi.json` and browsable at `/docs`.
 //!
-//! Every error is a problem document. Parts, one way: `admission`, `problem` → `deadline`, `lines`, `page`, `encode` → `extract`, `query` →
+//! Every error is a problem document. Parts, one way: `problem` → `deadline`, `lines`, `page`, `encode` → `extract`, `query` →
 //! the resources → [`router`].
 
 mod admin;
-mod admission;
 mod batch;
 mod conditional;
 mod deadline;
@@ -30,14 +29,12 @@ mod tables;
 use crate::cluster::Cluster;
 use crate::runner::Runner;
 use crate::sql::Sql;
-pub use admission::Admission;
+use crate::writes::Admission;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, map_response};
 use axum::routing::{delete, get, post, put};
-use common::schema::{Table, TableKind};
-use common::{Error, Result};
 pub use problem::Problem;
 use std::sync::Arc;
 use utoipa::OpenApi;
@@ -52,19 +49,7 @@ pub struct App {
     /// The runner of derived tables, if this gateway has one.
     pub runner: Option<Arc<Runner>>,
     /// Rows on their way to tablets.
-    pub admission: Admission,
-}
-
-impl App {
-    /// A table that clients may write.
-    fn writable(&self, name: &str) -> Result<Arc<Table>> {
-        let table = self.cluster.table(name)?;
-        match table.kind {
-            TableKind::Raw => Ok(table),
-            TableKind::Derived => Err(Error::refused(format!("'{name}' is a derived table: only its runs write it; write what it reads"))),
-            TableKind::System => Err(Error::refused(format!("'{name}' is a system table: only Stele writes it"))),
-        }
-    }
+    pub admission: Arc<Admission>,
 }
 
 /// The description of all routes.

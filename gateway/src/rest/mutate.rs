@@ -2,6 +2,7 @@ use super::App;
 use super::extract::Json;
 use super::problem::{Problem, Refused, RowProblem};
 use crate::rows::json::{Change, JsonRows};
+use crate::writes::write_each;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -59,7 +60,7 @@ pub struct RowOutcome {
         (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem, description = "only runs write derived tables"),
         (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn mutate(State(app): State<Arc<App>>, Path(name): Path<String>, Json(body): Json<Changes>) -> Result<Response, Refused> {
-    let table = app.writable(&name)?;
+    let table = app.cluster.writable(&name)?;
     let rows = JsonRows::new(table.clone());
     let parsed: Vec<Result<RowMutation>> = body.rows.iter().map(|c| rows.change(c)).collect();
     let count: usize = parsed.iter().flatten().map(|m| m.mutations.len()).sum();
@@ -67,25 +68,12 @@ pub async fn mutate(State(app): State<Arc<App>>, Path(name): Path<String>, Json(
         let most = limits::MAX_MUTATIONS_PER_REQUEST;
         return Err(Error::invalid(format!("{count} changes in one request; at most {most} are allowed: send them in parts")).into());
     }
-    let fine: Vec<RowMutation> = parsed.iter().flatten().cloned().collect();
-    let _held = app.admission.admit(fine.iter().map(RowMutation::weight).sum()).await?;
-    let mut written = app.cluster.write(&table, fine).await?.into_iter();
-    let mut outcome =
-        |parsed: Result<RowMutation>| parsed.and_then(|_| written.next().unwrap_or_else(|| Err(Error::internal("a row without a result"))));
-    let results: Vec<_> = parsed.into_iter().map(&mut outcome).collect();
-    if let Some(refusal) = all_refused(&results) {
-        return Err(refusal.clone().into());
-    }
+    let _held = app.admission.admit(parsed.iter().flatten().map(RowMutation::weight).sum()).await?;
+    let results = write_each(&app.cluster, &table, parsed).await?;
     let results: Vec<_> = results.into_iter().enumerate().map(|(index, result)| RowOutcome::of(index, result)).collect();
     let failed = results.iter().filter(|r| !r.ok).count();
     let status = if failed == 0 { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     Ok((status, axum::Json(Changed { results, failed })).into_response())
-}
-
-/// Why nothing at all was done, if the same request may be sent again: of several refusals the one with the longest wait.
-fn all_refused(results: &[Result<Committed>]) -> Option<&Error> {
-    let refusals: Option<Vec<&Error>> = results.iter().map(|r| r.as_ref().err().filter(|e| e.is_retryable())).collect();
-    refusals?.into_iter().max_by_key(|e| e.retry_after)
 }
 
 impl RowOutcome {
@@ -95,24 +83,5 @@ impl RowOutcome {
             Err(e) => (None, None, Some(e.into())),
         };
         Self { index, ok: error.is_none(), seq, timestamp, error }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use common::ids::Seq;
-    use common::time::Micros;
-    use std::time::Duration;
-
-    #[test]
-    fn only_a_refusal_of_all_rows_is_the_requests() {
-        let busy = |seconds| Err(Error::exhausted("full", Duration::from_secs(seconds)));
-        let done = || Ok(Committed { seq: Seq(1), timestamp: Micros(1) });
-        assert_eq!(all_refused(&[busy(1), busy(3), busy(2)]), Some(&Error::exhausted("full", Duration::from_secs(3))));
-        assert_eq!(all_refused(&[busy(1), done()]), None);
-        assert_eq!(all_refused(&[busy(1), Err(Error::invalid("bad"))]), None, "the row itself is wrong");
-        assert_eq!(all_refused(&[Err(Error::unavailable("unknown"))]), None, "it may be written");
-        assert_eq!(all_refused(&[]), None);
     }
 }

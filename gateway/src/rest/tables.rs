@@ -123,7 +123,7 @@ pub async fn set_watermark(
     Path(name): Path<String>,
     Json(body): Json<Watermark>,
 ) -> Result<Response, Refused> {
-    app.writable(&name)?;
+    app.cluster.writable(&name)?;
     let at = Micros::parse(&body.at).map_err(|e| Error::invalid(format!("at: {e}")))?;
     app.cluster.submit(Command::SetWatermark { name, at }).await?;
     Ok(no_content())

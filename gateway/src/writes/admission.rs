@@ -50,7 +50,15 @@ impl Admission {
     /// # Errors
     /// `ResourceExhausted` if it cannot be had for a second.
     pub async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        let units = (bytes / UNIT + 1).min(self.units) as u32;
+        self.admit_beside(bytes, 0).await
+    }
+
+    /// The same for a request that has such permits, of so many units together, already: it can take all that there is.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn admit_beside(&self, bytes: usize, held: usize) -> Result<OwnedSemaphorePermit> {
+        let units = (bytes / UNIT + 1).min(self.units.saturating_sub(held)) as u32;
         match tokio::time::timeout(PATIENCE, self.free.clone().acquire_many_owned(units)).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => {
@@ -91,5 +99,7 @@ mod tests {
         drop(large);
         let _some = admission.admit(5 * UNIT).await.unwrap();
         drop(admission.admit(3 * UNIT).await.unwrap());
+        let more = admission.admit_beside(1 << 30, 6).await.unwrap();
+        assert_eq!(more.num_permits(), 4, "what one request has in parts is all there is, and not more");
     }
 }
