@@ -1,14 +1,14 @@
-//! What operators see and do: servers, tablets, procedures.
+//! What operators see and do: servers, procedures.
 
 use super::App;
-use super::extract::{Json, Params};
+use super::extract::Json;
 use super::problem::{Problem, Refused, no_content};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use common::ids::{ProcedureId, ServerId, TabletId};
-use common::rpc::master::{Command, Load, MasterNode, Procedure, ProcedureView, Reply, ServerView, TableSource, TabletView};
+use common::rpc::master::{Command, Load, MasterNode, Procedure, ProcedureView, Reply, ServerView, TableSource};
 use common::time::Micros;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -40,33 +40,6 @@ pub struct ServerStatus {
     requests: u64,
     /// Milliseconds since its last report; null: the leader has heard none.
     silent_ms: Option<u64>,
-}
-
-/// A tablet with what it bears.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TabletStatus {
-    /// Its id.
-    id: u64,
-    /// Its table.
-    table: String,
-    /// First row key, hexadecimal.
-    start: String,
-    /// First row key behind it; null: none.
-    end: Option<String>,
-    /// Grows with every assignment.
-    epoch: u64,
-    /// Its owner; null while it waits for one.
-    server: Option<u64>,
-    /// `open`, `opening`, `closing`, `waiting`, or why it cannot be opened.
-    state: String,
-    /// Bytes in its SSTables and memtables.
-    bytes: u64,
-    /// Rows read a second, over the last seconds.
-    reads: u64,
-    /// Rows written a second, over the last seconds.
-    writes: u64,
-    /// The procedure that has it.
-    procedure: Option<u64>,
 }
 
 /// A procedure.
@@ -176,16 +149,6 @@ pub struct Servers {
     servers: Vec<ServerStatus>,
 }
 
-/// Tablets.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Tablets {
-    /// By table, then key.
-    tablets: Vec<TabletStatus>,
-    /// Where the next page begins (`after`); absent: this is the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
-
 /// A master node.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MasterStatus {
@@ -221,25 +184,6 @@ impl From<ServerView> for ServerStatus {
         let (id, incarnation) = (v.id.0, v.incarnation.0);
         let ServerView { live, address, draining, tablets, bytes, requests, silent_ms, .. } = v;
         Self { id, incarnation, live, address, draining, tablets, bytes, reads, writes, requests, silent_ms }
-    }
-}
-
-impl From<TabletView> for TabletStatus {
-    fn from(v: TabletView) -> Self {
-        let hex = |key: &[u8]| key.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        Self {
-            id: v.id.0,
-            table: v.name,
-            start: hex(&v.range.start),
-            end: v.range.end.as_deref().map(hex),
-            epoch: v.epoch.0,
-            server: v.server.map(|s| s.0),
-            state: v.state,
-            bytes: v.bytes,
-            reads: v.load.reads,
-            writes: v.load.writes,
-            procedure: v.procedure.map(|p| p.0),
-        }
     }
 }
 
@@ -292,41 +236,6 @@ pub async fn masters(State(app): State<Arc<App>>) -> Result<axum::Json<Masters>,
 pub async fn remove_master(State(app): State<Arc<App>>, Path(node): Path<u64>) -> Result<Response, Refused> {
     app.cluster.submit(Command::RemoveMaster { node }).await?;
     Ok(no_content())
-}
-
-/// Tablets with what they hold and bear, page by page.
-#[utoipa::path(get, path = "/v1/admin/tablets", tag = "admin", params(("table" = Option<String>, Query, description = "only of this table"),
-        ("limit" = Option<u32>, Query, description = "at most so many; 1,000 if absent, 10,000 at most"),
-        ("after" = Option<String>, Query, description = "what the page before gave as `next`")),
-    responses((status = 200, body = Tablets), (status = 400, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub async fn tablets(State(app): State<Arc<App>>, params: Params) -> Result<axum::Json<Tablets>, Refused> {
-    params.only(&["table", "limit", "after"])?;
-    let table = params.get("table").map(|name| app.cluster.table(name)).transpose()?.map(|table| table.id);
-    let limit = params.get("limit").map_or(Ok(PAGE), page_limit)?;
-    let after = params.get("after").map(page_place).transpose()?;
-    match app.cluster.submit(Command::ListTablets { table, after, limit }).await? {
-        Reply::Tablets { tablets, more } => {
-            let next = tablets.last().filter(|_| more).map(|last| format!("{}/{}", last.name, hex::encode(&last.range.start)));
-            Ok(axum::Json(Tablets { tablets: tablets.into_iter().map(Into::into).collect(), next }))
-        }
-        other => Err(unexpected(&other)),
-    }
-}
-
-/// Tablets on a page, unless asked otherwise.
-const PAGE: u32 = 1_000;
-/// Tablets on a page at most.
-const MAX_PAGE: u32 = 10_000;
-
-fn page_limit(text: &str) -> common::Result<u32> {
-    let limit = text.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-    limit.ok_or_else(|| Error::invalid(format!("limit '{text}' is not a number from 1 to {MAX_PAGE}")))
-}
-
-/// Where a page begins: behind a table's tablet that begins at a key.
-fn page_place(text: &str) -> common::Result<(String, Bytes)> {
-    let place = text.rsplit_once('/').and_then(|(table, start)| Some((table.to_owned(), hex::decode(start).ok()?.into())));
-    place.ok_or_else(|| Error::invalid(format!("after '{text}' is not what a page gave as `next`")))
 }
 
 /// Procedures under way and the newest that have ended.

@@ -1,7 +1,9 @@
 use super::App;
 use super::problem::{Problem, Refused};
+use super::tablets::TabletPlace;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use common::catalog::Tablet;
 use common::{Error, Result};
 use serde::Serialize;
 use std::sync::Arc;
@@ -29,21 +31,11 @@ pub struct ServerInfo {
     tablets: usize,
 }
 
-/// A tablet.
+/// A tablet as this gateway routes by it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TabletInfo {
-    /// Its id.
-    id: u64,
-    /// Its table.
-    table: String,
-    /// First row key, hexadecimal.
-    start: String,
-    /// First row key behind it; null: none.
-    end: Option<String>,
-    /// Of its owner.
-    epoch: u64,
-    /// Its owner; null while it waits for one.
-    server: Option<u64>,
+    #[serde(flatten)]
+    place: TabletPlace,
     /// Whether it serves.
     open: bool,
 }
@@ -69,17 +61,10 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Refused> {
 #[utoipa::path(get, path = "/v1/cluster", tag = "cluster", responses((status = 200, body = ClusterInfo)))]
 pub async fn cluster(State(app): State<Arc<App>>) -> axum::Json<ClusterInfo> {
     let catalog = app.cluster.catalog();
-    let hex = |key: &[u8]| key.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let open_at = |id| catalog.tablets.iter().filter(|t| t.open && t.server == Some(id)).count();
     let servers = catalog.servers.iter().map(|s| ServerInfo { id: s.id.0, address: s.address.clone(), tablets: open_at(s.id) });
-    let tablets = catalog.tablets.iter().map(|t| TabletInfo {
-        id: t.id.0,
-        table: catalog.table_by_id(t.table).map_or_else(String::new, |t| t.name.clone()),
-        start: hex(&t.range.start),
-        end: t.range.end.as_deref().map(hex),
-        epoch: t.epoch.0,
-        server: t.server.map(|s| s.0),
-        open: t.open,
-    });
+    let name = |id| catalog.table_by_id(id).map_or("", |t| t.name.as_str());
+    let place = |t: &Tablet| TabletPlace::new((t.id.0, t.epoch.0), name(t.table), &t.range, t.server);
+    let tablets = catalog.tablets.iter().map(|t| TabletInfo { place: place(t), open: t.open });
     axum::Json(ClusterInfo { catalog_version: catalog.version, servers: servers.collect(), tablets: tablets.collect() })
 }

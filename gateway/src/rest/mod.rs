@@ -25,6 +25,7 @@ mod rows;
 mod snapshots;
 mod sql;
 mod tables;
+mod tablets;
 
 use crate::cluster::Cluster;
 use crate::runner::Runner;
@@ -64,7 +65,7 @@ pub struct App {
         batch::get, sql::run,
         derived::list, derived::get, derived::runs, derived::validate, derived::plan, derived::apply, derived::run, derived::verify, derived::pause, derived::resume,
         environments::list, environments::promote, environments::discard,
-        admin::masters, admin::remove_master, admin::servers, admin::drain, admin::undrain, admin::tablets, admin::procedures, admin::begin, admin::cancel,
+        admin::masters, admin::remove_master, admin::servers, admin::drain, admin::undrain, tablets::list, admin::procedures, admin::begin, admin::cancel,
         snapshots::list, snapshots::take, snapshots::discard, snapshots::schedule, snapshots::unschedule, snapshots::protect,
         snapshots::unprotect,
         health::health, health::ready, health::cluster,
@@ -111,7 +112,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/admin/masters/{node}", delete(admin::remove_master))
         .route("/v1/admin/servers", get(admin::servers))
         .route("/v1/admin/servers/{server}/drain", put(admin::drain).delete(admin::undrain))
-        .route("/v1/admin/tablets", get(admin::tablets))
+        .route("/v1/admin/tablets", get(tablets::list))
         .route("/v1/admin/procedures", get(admin::procedures).post(admin::begin))
         .route("/v1/admin/procedures/{procedure}", delete(admin::cancel))
         .route("/v1/admin/snapshots", get(snapshots::list).post(snapshots::take))

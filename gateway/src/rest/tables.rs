@@ -34,7 +34,13 @@ pub struct TableInfo {
     /// As declared.
     #[schema(value_type = Object)]
     spec: TableSpec,
+    /// Of `split_at` in the spec, keys that are left out here: the table by itself shows all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split_at_left_out: Option<usize>,
 }
+
+/// Of the keys that tables began to be cut at, a list of tables shows so many each: there may be 19,999.
+const SHOWN_SPLITS: usize = 10;
 
 /// All tables.
 #[derive(Debug, Serialize, ToSchema)]
@@ -65,7 +71,15 @@ impl TableInfo {
             ingesting: catalog.ingesting.contains(&table.id),
             protected: catalog.protected.contains(&table.id),
             spec: table.spec.clone(),
+            split_at_left_out: None,
         }
+    }
+
+    /// As it is listed among others.
+    fn abridged(mut self) -> Self {
+        self.split_at_left_out = self.spec.split_at.len().checked_sub(SHOWN_SPLITS).filter(|left_out| *left_out > 0);
+        self.spec.split_at.truncate(SHOWN_SPLITS);
+        self
     }
 }
 
@@ -89,7 +103,7 @@ pub async fn create(State(app): State<Arc<App>>, Json(spec): Json<TableSpec>) ->
 pub async fn list(State(app): State<Arc<App>>, params: Params) -> Result<axum::Json<TableList>, Refused> {
     params.only(&[])?;
     let catalog = app.cluster.catalog();
-    let mut tables: Vec<_> = catalog.tables.iter().map(|t| TableInfo::of(t, &catalog)).collect();
+    let mut tables: Vec<_> = catalog.tables.iter().map(|t| TableInfo::of(t, &catalog).abridged()).collect();
     tables.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(axum::Json(TableList { tables }))
 }
@@ -127,4 +141,29 @@ pub async fn set_watermark(
     let at = Micros::parse(&body.at).map_err(|e| Error::invalid(format!("at: {e}")))?;
     app.cluster.submit(Command::SetWatermark { name, at }).await?;
     Ok(no_content())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::TableId;
+    use serde_json::json;
+
+    fn listed(splits: usize) -> serde_json::Value {
+        let split_at = (0..splits).map(|n| vec![json!(format!("{n:05}"))]).collect();
+        let spec = TableSpec { split_at, ..TableSpec::named("raw.t") };
+        let table = Table::create(TableId(1), TableKind::Raw, spec).unwrap();
+        let whole = TableInfo::of(&table, &Catalog::default());
+        assert_eq!(whole.spec.split_at.len(), splits);
+        serde_json::to_value(whole.abridged()).unwrap()
+    }
+
+    #[test]
+    fn a_list_says_what_it_leaves_out() {
+        let few = listed(SHOWN_SPLITS);
+        assert_eq!((few["spec"]["split_at"].as_array().unwrap().len(), &few["split_at_left_out"]), (10, &json!(null)));
+        let many = listed(19_999);
+        assert_eq!((many["spec"]["split_at"].as_array().unwrap().len(), &many["split_at_left_out"]), (10, &json!(19_989)));
+        assert_eq!(many["spec"]["split_at"][9], json!(["00009"]));
+    }
 }
