@@ -51,7 +51,7 @@ impl MasterClient {
 
     pub(super) async fn submit(&self, command: &Command) -> Result<Reply> {
         let request = Json::of(command)?;
-        let mut patience = Patience::of(SUBMIT);
+        let mut patience = Patience::of(SUBMIT).with_masters();
         loop {
             let (at, address) = self.current();
             let mut client = self.channels.master(address)?;
@@ -103,11 +103,11 @@ fn was_never_sent(status: &Status) -> bool {
 
 /// Keeps the view up to date until nobody holds it any more.
 pub(super) async fn follow(master: MasterClient, views: watch::Sender<Arc<View>>) {
-    let mut patience = Patience::endless();
+    let mut patience = Patience::endless().with_masters();
     while !views.is_closed() {
         let (at, address) = master.current();
         match follow_one(&master, address, &views).await {
-            Ok(true) => patience = Patience::endless(),
+            Ok(true) => patience = Patience::endless().with_masters(),
             Ok(false) => {}
             Err(e) => tracing::debug!(%address, error = %e, "catalog watch ended"),
         }
