@@ -1,7 +1,7 @@
 //! Requests at a rate, whether or not earlier ones have been answered.
 
+use crate::client::Client;
 use crate::events::{A_REQUEST, Events};
-use reqwest::Client;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -25,15 +25,14 @@ pub struct Outcome {
 pub enum End {
     /// All of its rows are stored.
     Stored,
-    /// 429 or 503: nothing is said of its rows.
+    /// 429 or 503, `RESOURCE_EXHAUSTED` or `UNAVAILABLE`: nothing is said of its rows.
     Refused,
-    /// Any other answer, or none.
+    /// Any other status, or none.
     Failed(u16),
 }
 
 /// Offers `events_per_second` for a time; request numbers go on from `next`.
-pub async fn offer(url: &str, events: &Arc<Events>, events_per_second: u64, lasting: Duration, next: &mut u64) -> Vec<Outcome> {
-    let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+pub async fn offer(client: &Arc<Client>, events: &Arc<Events>, events_per_second: u64, lasting: Duration, next: &mut u64) -> Vec<Outcome> {
     let (began, open) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
     let requests = (lasting.as_secs_f64() * events_per_second as f64 / A_REQUEST as f64) as u64;
     let (mut outcomes, mut sent) = (Vec::new(), JoinSet::new());
@@ -47,9 +46,9 @@ pub async fn offer(url: &str, events: &Arc<Events>, events_per_second: u64, last
             continue;
         }
         open.fetch_add(1, Ordering::Relaxed);
-        let (client, url, events, open) = (client.clone(), url.to_owned(), events.clone(), open.clone());
+        let (client, events, open) = (client.clone(), events.clone(), open.clone());
         sent.spawn(async move {
-            let end = send(&client, &url, events.request(request)).await;
+            let end = client.send(events.request(request)).await;
             open.fetch_sub(1, Ordering::Relaxed);
             Outcome { request, due, took: began.elapsed().saturating_sub(due), end }
         });
@@ -57,17 +56,4 @@ pub async fn offer(url: &str, events: &Arc<Events>, events_per_second: u64, last
     outcomes.extend(sent.join_all().await);
     outcomes.sort_unstable_by_key(|o| o.due);
     outcomes
-}
-
-async fn send(client: &Client, url: &str, body: Vec<u8>) -> End {
-    let request = client.post(url).header("content-type", "application/x-ndjson").body(body);
-    let Ok(answer) = request.send().await else { return End::Failed(0) };
-    let status = answer.status().as_u16();
-    // Read to its end, so that the connection is used again.
-    let whole = answer.bytes().await.is_ok();
-    match status {
-        200 if whole => End::Stored,
-        429 | 503 => End::Refused,
-        other => End::Failed(other),
-    }
 }

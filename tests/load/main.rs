@@ -1,12 +1,13 @@
 //! Ingest under load: events of about 400 bytes, 500 a request, through one gateway into three tablet servers that log to the store.
 //!
-//! The usual run is short, and checks that what was acknowledged is there, once. With
-//! `STELE_LOAD_SECONDS=300` it prints figures: a steady rate (`STELE_LOAD_RATE`, 25,000 events a second), a minute of
+//! The usual run is short, and checks that what was acknowledged is there, once. Events go over gRPC, as `MutateRows` of the Bigtable
+//! API; with `STELE_LOAD_API=rest` over REST, as NDJSON. With `STELE_LOAD_SECONDS=300` it prints figures: a steady rate (`STELE_LOAD_RATE`, 25,000 events a second), a minute of
 //! 100,000 a second, and how soon latencies are back. `STELE_TEST_BINARY` names a release build of `stele` to load;
 //! `STELE_LOAD_S3=1` puts the store on an S3 server.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
+mod client;
 mod driver;
 mod events;
 mod figures;
@@ -14,16 +15,15 @@ mod puts;
 #[path = "../support/mod.rs"]
 mod support;
 
+use client::Client;
 use driver::{End, Outcome, offer};
-use events::{A_REQUEST, Events, first};
+use events::{A_REQUEST, Api, Events, TABLE, first};
 use puts::Puts;
-use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Http, Many, Ministack, Usage, wait_for};
 
-const TABLE: &str = "raw.load";
 /// The bar of the 99th percentile, in figures.
 const CALM: Duration = Duration::from_millis(250);
 
@@ -31,16 +31,17 @@ fn number(name: &str, usually: u64) -> u64 {
     std::env::var(name).map_or(usually, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-/// A table with a tablet for each server.
+fn api() -> Api {
+    match std::env::var("STELE_LOAD_API").as_deref() {
+        Err(_) | Ok("grpc") => Api::Bigtable,
+        Ok("rest") => Api::Rest,
+        Ok(other) => panic!("STELE_LOAD_API={other} is neither grpc nor rest"),
+    }
+}
+
 fn create_table(http: &Http) {
-    let columns = json!({
-        "event_type": "string", "session": "string", "device": "string", "country": "string", "price": "float64", "quantity": "int64",
-        "paid": "bool", "received_at": "timestamp", "message": "string", "payload": "json",
-    });
-    let key = json!([{ "user_id": "string" }, { "at": "timestamp" }, { "event_id": "int64" }]);
-    let spec = json!({ "name": TABLE, "key": key, "columns": columns, "split_at": [["u33333"], ["u66666"]] });
     wait_for("the table", || {
-        let (status, answer) = http.post("/v1/tables", &spec).unwrap();
+        let (status, answer) = http.post("/v1/tables", &events::table()).unwrap();
         assert!(status < 300 || status == 503, "{answer}");
         (status < 300).then_some(())
     });
@@ -60,10 +61,15 @@ fn check(http: &Http, outcomes: &[Outcome]) -> u64 {
     counts.values().sum()
 }
 
-fn cpu_of(usage: &Usage, before: &[(String, Duration)], seconds: f64) {
+/// What each process used in a phase, which has stored so many events.
+fn cpu_of(usage: &Usage, before: &[(String, Duration)], seconds: f64, stored: u64) {
     for ((name, now), (_, then)) in usage.cpu().iter().zip(before) {
         let used = now.saturating_sub(*then).as_secs_f64();
-        println!("{name}: {used:.1} CPU s, {:.0} % of a core, {} MiB", used / seconds * 100.0, usage.memory_mib(name));
+        let (of_a_core, of_an_event) = (used / seconds * 100.0, used / stored.max(1) as f64 * 1e6);
+        println!(
+            "{name}: {used:.1} CPU s, {of_a_core:.0} % of a core, {of_an_event:.1} µs an event stored, {} MiB",
+            usage.memory_mib(name)
+        );
     }
 }
 
@@ -82,14 +88,18 @@ fn nothing_acknowledged_is_lost_under_load() {
     let cluster = Many::with_memtables(None, s3.as_ref().map(|s3| s3.bucket("load")), 3, 3);
     let http = cluster.http();
     create_table(&http);
-    let url = format!("{}/v1/tables/{TABLE}/ingest", cluster.url());
+    let (api, mut usage) = (api(), Usage::of(&cluster));
+    usage.add("load generator", std::process::id());
+    s3.iter().for_each(|s3| usage.add("S3 server", s3.pid()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (usage, events, mut next, mut all) = (Usage::of(&cluster), Arc::new(Events::new(1)), 0, Vec::new());
+    let _within = runtime.enter();
+    let (client, events, mut next, mut all) = (Arc::new(Client::new(api, &cluster.url())), Arc::new(Events::new(api, 1)), 0, Vec::new());
     for (phase, rate, seconds) in [("steady", rate, steady.as_secs()), ("spike", spike_rate, spike), ("after", rate, after)] {
         let (before, lasting) = (usage.cpu(), Duration::from_secs(seconds));
-        let outcomes = runtime.block_on(offer(&url, &events, rate, lasting, &mut next));
+        let outcomes = runtime.block_on(offer(&client, &events, rate, lasting, &mut next));
         figures::print(phase, &outcomes, lasting);
-        cpu_of(&usage, &before, lasting.as_secs_f64());
+        let stored = outcomes.iter().filter(|o| o.end == End::Stored).count() as u64 * A_REQUEST;
+        cpu_of(&usage, &before, lasting.as_secs_f64(), stored);
         if phase == "after" {
             println!("after: p99 below {CALM:?} for good after {:?} s", figures::calm_after(&outcomes, lasting, CALM));
         }

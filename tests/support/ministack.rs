@@ -80,6 +80,11 @@ impl Ministack {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Makes a bucket.
     pub fn bucket(&self, name: &str) -> Bucket {
         let made = block_on(async { reqwest::Client::new().put(format!("{}/{name}", self.endpoint())).send().await }).unwrap();

@@ -12,6 +12,11 @@ impl Usage {
         Self(masters.chain(servers).chain([("gateway".to_owned(), cluster.gateway.pid())]).collect())
     }
 
+    /// Another process.
+    pub fn add(&mut self, name: &str, pid: u32) {
+        self.0.push((name.to_owned(), pid));
+    }
+
     /// CPU time of each process so far, user and system.
     pub fn cpu(&self) -> Vec<(String, Duration)> {
         self.0.iter().map(|(name, pid)| (name.clone(), cpu(*pid))).collect()
