@@ -2,12 +2,15 @@
 //! read is wrong, and what it takes until everything is served again is printed. Nothing is asserted about time.
 //!
 //! `STELE_KILL_ROUNDS` and `STELE_KILL_TABLETS` ask for more than a normal run: 20 rounds on 100 tablets say how a cluster fares.
-//! `STELE_KILL_FILL` is how many bytes each of a tablet's 100 rows has beside its value, and so how much there is to recover.
+//! `STELE_KILL_FILL` is how many bytes each of a tablet's 100 rows has beside its value. With it servers keep all that their logs
+//! may hold unflushed, and rows are written anew before the fullest of them is killed, so that there is so much to recover in every round.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
 mod support;
 
+use common::rpc::tablet::Target;
+use rand::distr::{Alphanumeric, SampleString};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -21,7 +24,11 @@ const TABLE: &str = "raw.marks";
 /// Threads that ask for all tablets after a kill.
 const ASKING: u64 = 16;
 /// Bytes of a row beside its value, usually.
-const FILL: u64 = 400;
+const FILL: usize = 400;
+/// Text that no log or SSTable makes smaller: rows have pieces of it.
+const TEXT_BYTES: usize = 4 << 20;
+/// Memtables that are not flushed before the log's budget of 256 MiB is used up.
+const NEVER_FULL: u64 = 1 << 30;
 
 fn number(variable: &str, usually: u64) -> u64 {
     std::env::var(variable).map_or(usually, |text| text.parse().unwrap())
@@ -53,14 +60,48 @@ impl Times {
     }
 }
 
-/// All rows of all tablets, so that there is something to recover.
-fn fill(http: &Http, tablets: u64) {
-    let fill = "x".repeat(number("STELE_KILL_FILL", FILL) as usize);
-    for tablet in 0..tablets {
-        let row = |i: u64| format!("{}\n", json!({ "k": tablet * ROWS + i, "v": 0, "fill": fill }));
-        let lines: String = (0..ROWS).map(row).collect();
-        wait_for("a tablet's first rows", || http.ingest(TABLE, &lines).ok().filter(|(status, _)| *status == 200));
+/// What rows hold beside their values.
+struct Fill {
+    bytes: usize,
+    /// Whether it is written anew before a server is killed.
+    again: bool,
+    text: String,
+}
+
+impl Fill {
+    fn wanted() -> Self {
+        let bytes = number("STELE_KILL_FILL", FILL as u64) as usize;
+        let text = Alphanumeric.sample_string(&mut rand::rng(), TEXT_BYTES.max(2 * bytes));
+        Self { bytes, again: bytes != FILL, text }
     }
+
+    fn memtable_bytes(&self) -> Option<u64> {
+        self.again.then_some(NEVER_FULL)
+    }
+
+    /// All rows of all tablets, so that there is something to recover; with these values, or as they are.
+    fn write(&self, http: &Http, tablets: u64, value: Option<u64>) {
+        for tablet in 0..tablets {
+            let row = |i: u64| {
+                let k = tablet * ROWS + i;
+                let from = k as usize * 7919 % (self.text.len() - self.bytes);
+                let mut row = json!({ "k": k, "fill": self.text[from..from + self.bytes] });
+                row.as_object_mut().unwrap().extend(value.map(|v| ("v".to_owned(), json!(v))));
+                format!("{row}\n")
+            };
+            let lines: String = (0..ROWS).map(row).collect();
+            wait_for("a tablet's rows", || http.ingest(TABLE, &lines).ok().filter(|(status, _)| *status == 200));
+        }
+    }
+}
+
+/// MiB that a server's memtables hold of the table.
+fn unflushed_mib(cluster: &Many, server: usize) -> u64 {
+    let (master, server) = (Direct::to(&cluster.masters[leader(cluster)].address), Direct::to(&cluster.servers[server].address));
+    let catalog = master.call(master.catalog()).unwrap();
+    let table = catalog.table(TABLE).unwrap().id;
+    let own = catalog.tablets_of(table).filter(|t| catalog.address_of(t) == Some(server.address()));
+    own.map(|t| server.call(server.unflushed(Target::new(table, t.id))).unwrap_or(0)).sum::<u64>() >> 20
 }
 
 /// How long it takes until a row of every tablet was read, and one written; each thread asks for some of them until they answer.
@@ -102,9 +143,15 @@ fn whole(http: &Http, tablets: usize, servers: usize) {
     });
 }
 
-fn round(cluster: &mut Many, victim: Victim, n: u64, tablets: u64, times: &mut Times) {
+fn round(cluster: &mut Many, victim: Victim, n: u64, tablets: u64, (fill, times): (&Fill, &mut Times)) {
     let (url, http) = (cluster.url(), cluster.http());
-    let (server, master) = (n as usize % cluster.servers.len(), leader(cluster));
+    let (mut server, master) = (n as usize % cluster.servers.len(), leader(cluster));
+    if fill.again && victim != Victim::Leader {
+        fill.write(&http, tablets, None);
+        let mib: Vec<_> = (0..cluster.servers.len()).map(|server| unflushed_mib(cluster, server)).collect();
+        server = (0..mib.len()).max_by_key(|server| mib[*server]).unwrap();
+        println!("round {n}: MiB unflushed at the servers: {mib:?}; the fullest is killed");
+    }
     if victim != Victim::Leader {
         cluster.servers[server].kill();
     }
@@ -127,17 +174,20 @@ fn round(cluster: &mut Many, victim: Victim, n: u64, tablets: u64, times: &mut T
 
 #[test]
 fn kills_lose_nothing_and_no_read_is_wrong() {
-    let (rounds, tablets) = (number("STELE_KILL_ROUNDS", 3), number("STELE_KILL_TABLETS", 12));
-    let mut cluster = Many::start(3, 3);
+    let (rounds, tablets, fill) = (number("STELE_KILL_ROUNDS", 3), number("STELE_KILL_TABLETS", 12), Fill::wanted());
+    let mut cluster = match fill.memtable_bytes() {
+        None => Many::start(3, 3),
+        large => Many::with_memtables(large, None, 3, 3),
+    };
     let http = cluster.http();
     marks::create_table(&http, TABLE, tablets);
-    fill(&http, tablets);
+    fill.write(&http, tablets, Some(0));
     whole(&http, tablets as usize, 3);
     let watch = Watch::start(&cluster.url(), TABLE, tablets);
     let mut times = Times::default();
     for n in 0..rounds {
         let victim = [Victim::Server, Victim::Leader, Victim::Both][n as usize % 3];
-        round(&mut cluster, victim, n + 1, tablets, &mut times);
+        round(&mut cluster, victim, n + 1, tablets, (&fill, &mut times));
     }
     let (acknowledged, reads) = watch.stop(&http);
     println!("{rounds} rounds on {tablets} tablets: {acknowledged} acknowledged writes, none lost; {reads} reads, none wrong");
@@ -195,7 +245,7 @@ fn moves_splits_and_merges_refuse_no_write() {
     let cluster = Many::start(1, 3);
     let (http, url) = (cluster.http(), cluster.url());
     marks::create_table(&http, TABLE, 2);
-    fill(&http, 2);
+    Fill::wanted().write(&http, 2, Some(0));
     whole(&http, 2, 3);
     let tablets = || http.get(&format!("/v1/admin/tablets?table={TABLE}"))["tablets"].as_array().unwrap().clone();
     let mut times = Times::default();

@@ -6,7 +6,7 @@ use common::row::{Mutation, ReadSpec, RowMutation};
 use common::rpc::Json;
 use common::rpc::master::{Command, MasterNode, Orders, Reply, Report};
 use common::rpc::master_service::master_client::MasterClient;
-use common::rpc::tablet::{ReadAt, ReadRequest, Target, WriteRequest};
+use common::rpc::tablet::{ReadAt, ReadRequest, StatusRequest, Target, WriteRequest};
 use common::rpc::tablets_service::tablets_client::TabletsClient;
 use common::schema::Table;
 use common::value::Value;
@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 /// A connection, made, without the pings that would end it when nobody answers.
 pub struct Direct {
     runtime: Runtime,
+    address: String,
     channel: Channel,
 }
 
@@ -38,7 +39,12 @@ impl Direct {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         let channel = runtime.block_on(endpoint.connect()).unwrap();
-        Self { runtime, channel }
+        Self { runtime, address: address.to_owned(), channel }
+    }
+
+    /// Where the process listens.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Sends a call; its answer may come much later.
@@ -86,6 +92,12 @@ impl Direct {
                 other => Err(Error::internal(format!("{other:?}"))),
             }
         }
+    }
+
+    /// Bytes in the memtables of a tablet.
+    pub fn unflushed(&self, target: Target) -> impl Future<Output = Result<u64>> + Send + use<> {
+        let mut client = TabletsClient::new(self.channel.clone());
+        async move { Ok(client.status(StatusRequest { target: Some(target) }).await?.into_inner().memtable_bytes) }
     }
 
     /// Submits a command to a master.
