@@ -7,9 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Requests without an answer at most; a request that would be one more is not sent, and counts as refused.
-const OPEN: usize = 400;
-
 /// What became of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
@@ -27,12 +24,22 @@ pub enum End {
     Stored,
     /// 429 or 503, `RESOURCE_EXHAUSTED` or `UNAVAILABLE`: nothing is said of its rows.
     Refused,
+    /// As many as may be were without an answer.
+    Unsent,
     /// Any other status, or none.
     Failed(u16),
 }
 
+/// What is sent, where, and how many requests may be without an answer.
+#[derive(Clone)]
+pub struct Load {
+    pub client: Arc<Client>,
+    pub events: Arc<Events>,
+    pub open: usize,
+}
+
 /// Offers `events_per_second` for a time; request numbers go on from `next`.
-pub async fn offer(client: &Arc<Client>, events: &Arc<Events>, events_per_second: u64, lasting: Duration, next: &mut u64) -> Vec<Outcome> {
+pub async fn offer(load: &Load, events_per_second: u64, lasting: Duration, next: &mut u64) -> Vec<Outcome> {
     let (began, open) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
     let requests = (lasting.as_secs_f64() * events_per_second as f64 / A_REQUEST as f64) as u64;
     let (mut outcomes, mut sent) = (Vec::new(), JoinSet::new());
@@ -41,14 +48,14 @@ pub async fn offer(client: &Arc<Client>, events: &Arc<Events>, events_per_second
         tokio::time::sleep_until((began + due).into()).await;
         let request = *next;
         *next += 1;
-        if open.load(Ordering::Relaxed) >= OPEN {
-            outcomes.push(Outcome { request, due, took: Duration::ZERO, end: End::Refused });
+        if open.load(Ordering::Relaxed) >= load.open {
+            outcomes.push(Outcome { request, due, took: Duration::ZERO, end: End::Unsent });
             continue;
         }
         open.fetch_add(1, Ordering::Relaxed);
-        let (client, events, open) = (client.clone(), events.clone(), open.clone());
+        let (load, open) = (load.clone(), open.clone());
         sent.spawn(async move {
-            let end = client.send(events.request(request)).await;
+            let end = load.client.send(load.events.request(request)).await;
             open.fetch_sub(1, Ordering::Relaxed);
             Outcome { request, due, took: began.elapsed().saturating_sub(due), end }
         });

@@ -10,8 +10,12 @@ pub fn print(phase: &str, outcomes: &[Outcome], lasting: Duration) {
     let refused = of(outcomes, |end| end == End::Refused).len();
     let per_second = (stored.len() as u64 * A_REQUEST) as f64 / lasting.as_secs_f64();
     let ms = |share: f64| quantile(&stored, share).as_secs_f64() * 1000.0;
-    let failed = outcomes.len() - stored.len() - refused;
-    println!("{phase}: {per_second:.0} events/s stored, {refused} of {} requests refused, {failed} failed", outcomes.len());
+    let unsent = of(outcomes, |end| end == End::Unsent).len();
+    let failed = outcomes.len() - stored.len() - refused - unsent;
+    println!(
+        "{phase}: {per_second:.0} events/s stored, {refused} of {} requests refused, {unsent} not sent, {failed} failed",
+        outcomes.len()
+    );
     println!("{phase}: p50 {:.0} ms, p99 {:.0} ms, p999 {:.0} ms of those stored", ms(0.5), ms(0.99), ms(0.999));
     let seconds = by_second(outcomes, lasting);
     let least = seconds.iter().map(|s| s.0).min().unwrap_or(0);

@@ -3,7 +3,7 @@
 //! The usual run is short, and checks that what was acknowledged is there, once. Events go over gRPC, as `MutateRows` of the Bigtable
 //! API; with `STELE_LOAD_API=rest` over REST, as NDJSON. With `STELE_LOAD_SECONDS=300` it prints figures: a steady rate (`STELE_LOAD_RATE`, 25,000 events a second), a minute of
 //! 100,000 a second, and how soon latencies are back. `STELE_TEST_BINARY` names a release build of `stele` to load;
-//! `STELE_LOAD_S3=1` puts the store on an S3 server.
+//! `STELE_LOAD_S3=1` puts the store on an S3 server. At most `STELE_LOAD_OPEN` requests (400) are without an answer: further ones are not sent.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
@@ -16,7 +16,7 @@ mod puts;
 mod support;
 
 use client::Client;
-use driver::{End, Outcome, offer};
+use driver::{End, Load, Outcome, offer};
 use events::{A_REQUEST, Api, Events, TABLE, first};
 use puts::Puts;
 use std::collections::HashMap;
@@ -93,10 +93,11 @@ fn nothing_acknowledged_is_lost_under_load() {
     s3.iter().for_each(|s3| usage.add("S3 server", s3.pid()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _within = runtime.enter();
-    let (client, events, mut next, mut all) = (Arc::new(Client::new(api, &cluster.url())), Arc::new(Events::new(api, 1)), 0, Vec::new());
+    let (client, events) = (Arc::new(Client::new(api, &cluster.url())), Arc::new(Events::new(api, 1)));
+    let (load, mut next, mut all) = (Load { client, events, open: number("STELE_LOAD_OPEN", 400) as usize }, 0, Vec::new());
     for (phase, rate, seconds) in [("steady", rate, steady.as_secs()), ("spike", spike_rate, spike), ("after", rate, after)] {
         let (before, lasting) = (usage.cpu(), Duration::from_secs(seconds));
-        let outcomes = runtime.block_on(offer(&client, &events, rate, lasting, &mut next));
+        let outcomes = runtime.block_on(offer(&load, rate, lasting, &mut next));
         figures::print(phase, &outcomes, lasting);
         let stored = outcomes.iter().filter(|o| o.end == End::Stored).count() as u64 * A_REQUEST;
         cpu_of(&usage, &before, lasting.as_secs_f64(), stored);
