@@ -87,6 +87,8 @@ pub(super) struct RunMerge<R> {
     covering: Option<Sources<R>>,
     at: Seq,
     reverse: bool,
+    /// Rows may come in any order, as long as each comes once.
+    any_order: bool,
 }
 
 /// What is the same for all sources.
@@ -111,17 +113,21 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge
         let covering = sources.have_range_deletes().then(|| sources.clone());
         let goes_on = plan.row_limit == usize::MAX;
         let all = All { shape, others, fill_cache: scan.fill_cache, goes_on, now: plan.now, metrics };
-        Self { heads, all, started: false, covers: Covers::default(), covering, at: scan.at, reverse: scan.reverse }
+        let any_order = !plan.ordered && !scan.reverse;
+        Self { heads, all, started: false, covers: Covers::default(), covering, at: scan.at, reverse: scan.reverse, any_order }
     }
 
     /// The next run; `None` at the end. A run of rows stays the next one until it is [taken](Self::take_rows).
     pub(super) async fn next(&mut self) -> Result<Option<Run>> {
         self.settle().await?;
         let Some((first, limit)) = self.first_two() else { return Ok(None) };
-        let limit = limit.and_then(|at| self.heads[at].key(self.reverse));
         let head = &self.heads[first];
         if let (Next::Rows(rows), Some(at)) = (&head.next, &head.at) {
-            let rows = self.clean(&at.state, before(&at.state.block, rows, limit, self.reverse));
+            let rows = match limit.and_then(|at| self.heads[at].key(self.reverse)) {
+                Some(_) if self.any_order => self.apart(first, &at.state.block, rows.clone()),
+                limit => before(&at.state.block, rows, limit, self.reverse),
+            };
+            let rows = self.clean(&at.state, rows);
             if rows.start < rows.end {
                 return Ok(Some(Run::Rows { source: first, rows }));
             }
@@ -193,6 +199,18 @@ impl<R: Deref<Target = Reader> + Clone + Debug + Send + Sync + 'static> RunMerge
             }
         }
         first.map(|(at, _)| (at, second.map(|(at, _)| at)))
+    }
+
+    /// The first of these rows of a head's block that no other head has, whatever lies between them.
+    fn apart(&self, of: usize, block: &ColumnarBlock, mut rows: Range<usize>) -> Range<usize> {
+        for (_, other) in self.heads.iter().enumerate().filter(|(at, _)| *at != of) {
+            let count = match (&other.next, &other.at) {
+                (Next::Rows(others), Some(at)) => block.count_apart(&rows, &at.state.block, others),
+                _ => block.count_before(&rows, other.key(false), false),
+            };
+            rows.end = rows.start + count;
+        }
+        rows
     }
 
     /// The first of these rows as far as they need not be judged cell by cell.
