@@ -212,10 +212,9 @@ pub(super) fn take_distinct(input: &mut Input<'_>, count: usize) -> Result<usize
 pub(super) fn decode_codes(input: &mut Input<'_>, count: usize, distinct: usize) -> Result<Vec<u32>> {
     let mut codes = vec![0; count];
     take_packed(input, &mut codes, |code| u32::try_from(code).unwrap_or(u32::MAX))?;
-    match codes.iter().max() {
-        Some(&max) if max as usize >= distinct => Err(Damaged("a code above the dictionary")),
-        _ => Ok(codes),
-    }
+    // Without an early end, so that it is done several at a time.
+    let above = codes.iter().fold(0, |max: u32, code| max.max(*code)) as usize >= distinct;
+    if above && count > 0 { Err(Damaged("a code above the dictionary")) } else { Ok(codes) }
 }
 
 fn take_packed<T: Copy>(input: &mut Input<'_>, out: &mut [T], map: impl Fn(u64) -> T + Copy) -> Result<()> {

@@ -22,7 +22,8 @@ impl Reader {
 
     /// Reads blocks at rising offsets and decodes their columns at `places` of the dictionary, the pages of wide ones
     /// included; each page is shown to `look` with the number of its place in the list. Of pages that do not decode nothing is said:
-    /// whoever asks for them is told.
+    /// whoever asks for them is told. What was read is decoded in one go, for as long as that takes: were windows decoded in turns,
+    /// the one that is waited for would be done with the last.
     ///
     /// # Errors
     /// `Corrupt` naming object and offset, `NotFound`, `Unavailable`.
@@ -44,8 +45,6 @@ impl Reader {
                     look(i, &page);
                 }
             }
-            // Others on this thread get their turn.
-            tokio::task::yield_now().await;
         }
         let places: Vec<_> = wide.iter().map(|(page, _)| *page).collect();
         let mut pages = Vec::with_capacity(places.len());
