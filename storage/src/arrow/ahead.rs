@@ -37,7 +37,7 @@ where
         let places: Vec<_> = wanted.iter().map(|at| binding.columns[*at]).collect();
         let types: Vec<_> = wanted.iter().map(|at| shape.needs.columns[*at].ty).collect();
         tokio::spawn(async move {
-            let look = |i: usize, page: &_| drop(Column::shared(page, types[i]));
+            let look = |i: usize, page: &_| drop(Column::keep(page, types[i]));
             reader.read_ahead(&entries, &places, fill, look).await
         })
     })

@@ -26,7 +26,8 @@ pub(super) struct Assembly<W> {
     ordered: bool,
     reverse: bool,
     parts: Vec<Part<W>>,
-    built: BatchBuilder,
+    /// The rows that were judged cell by cell; `None`: there were none yet.
+    built: Option<BatchBuilder>,
     /// Where the next rows come from, in the output's order: rows of a part's block, or rows built.
     order: Vec<(Origin, Range<usize>)>,
     rows: usize,
@@ -48,8 +49,7 @@ struct Part<W> {
 
 impl<W: ReadWide + Clone> Assembly<W> {
     pub(super) fn new(projection: Arc<Projection>, batch_rows: usize, ordered: bool, reverse: bool) -> Self {
-        let built = BatchBuilder::new(projection.clone());
-        Self { projection, batch_rows, ordered, reverse, parts: Vec::new(), built, order: Vec::new(), rows: 0 }
+        Self { projection, batch_rows, ordered, reverse, parts: Vec::new(), built: None, order: Vec::new(), rows: 0 }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -58,7 +58,7 @@ impl<W: ReadWide + Clone> Assembly<W> {
 
     /// Rows that it still takes.
     pub(super) fn room(&self) -> usize {
-        if self.built.bytes() >= BATCH_BYTES { 0 } else { self.batch_rows - self.rows }
+        if self.built.as_ref().is_some_and(|built| built.bytes() >= BATCH_BYTES) { 0 } else { self.batch_rows - self.rows }
     }
 
     /// Whether what it holds should go out as it is, before more is added: one block's rows that need not be copied.
@@ -72,8 +72,9 @@ impl<W: ReadWide + Clone> Assembly<W> {
     /// # Errors
     /// As [`BatchBuilder::push`].
     pub(super) fn push_row(&mut self, row: &Row) -> Result<()> {
-        let at = self.built.rows();
-        self.built.push(row)?;
+        let built = self.built.get_or_insert_with(|| BatchBuilder::new(self.projection.clone()));
+        let at = built.rows();
+        built.push(row)?;
         self.note(Origin::Built, at..at + 1);
         Ok(())
     }
@@ -163,22 +164,23 @@ impl<W: ReadWide + Clone> Assembly<W> {
         }
         let (mut parts, mut order, rows) =
             (std::mem::take(&mut self.parts), std::mem::take(&mut self.order), std::mem::take(&mut self.rows));
+        let built = self.built.as_mut().filter(|built| built.rows() > 0).map(BatchBuilder::finish).transpose()?;
         if parts.is_empty() {
-            return self.built.finish().map(Some);
+            return Ok(built);
         }
         if self.reverse {
             parts.iter_mut().for_each(|part| part.runs.reverse());
             order = forward(order);
         } else if !self.ordered {
-            order = by_part(&parts, self.built.rows());
+            order = by_part(&parts, built.as_ref().map_or(0, RecordBatch::num_rows));
         }
         let mut pieces = Pieces { packed: Vec::with_capacity(parts.len()), built: Vec::new() };
         for part in &parts {
             part.state.prepare(&part.runs, &part.wide).await?;
             pieces.packed.push(part.state.packed(&chosen(&part.runs), &part.wide).await?);
         }
-        if self.built.rows() > 0 {
-            pieces.built = self.built.finish()?.columns().iter().cloned().map(Column::plain).collect();
+        if let Some(built) = built {
+            pieces.built = built.columns().iter().cloned().map(Column::plain).collect();
         }
         let mut columns = pieces.columns(&self.projection, &parts, &order, rows)?;
         if self.reverse {
@@ -244,8 +246,8 @@ fn chosen(runs: &[Range<usize>]) -> Rows {
 
 /// What a batch is put together from, beside the columns of its parts' blocks.
 struct Pieces {
-    /// By part and place in the output: what holds its chosen rows only.
-    packed: Vec<Vec<Option<Column>>>,
+    /// By part, with places in the output: what holds its chosen rows only.
+    packed: Vec<Vec<(usize, Column)>>,
     /// By place in the output: the rows built.
     built: Vec<Column>,
 }
@@ -266,8 +268,8 @@ impl Pieces {
             for (origin, rows) in order {
                 match origin {
                     Origin::Built => pieces.push(Piece { column: &self.built[at], rows: rows.clone() }),
-                    Origin::Part(part) => match &self.packed[*part][at] {
-                        Some(column) => {
+                    Origin::Part(part) => match self.packed[*part].iter().find(|(place, _)| *place == at) {
+                        Some((_, column)) => {
                             let from = taken[*part];
                             taken[*part] += rows.len();
                             pieces.push(Piece { column, rows: from..from + rows.len() });

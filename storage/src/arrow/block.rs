@@ -1,6 +1,6 @@
 //! A block as a scan works on it: which rows pass, and their columns as arrays, each made once and only if it is asked for.
 
-use super::block_column::{BlockColumn, misaligned};
+use super::block_column::BlockColumn;
 use super::clean::{Window, unclean};
 use super::column::ColumnBuilder;
 use super::filter::Filter;
@@ -86,7 +86,7 @@ impl BlockState {
                 break;
             }
             self.read([*need], std::slice::from_ref(&(0..self.block.rows())), wide).await?;
-            let (mask, bad) = self.column(*need)?.judge(&condition.check, self.block.rows())?;
+            let (mask, bad) = self.column(*need)?.judge(&condition.check, &self.block)?;
             if !bad.is_empty() {
                 let flags = BooleanBuffer::collect_bool(self.block.rows(), |row| bad.binary_search(&row).is_ok());
                 unclean = Some(unclean.map_or_else(|| flags.clone(), |unclean| &unclean | &flags));
@@ -123,11 +123,13 @@ impl BlockState {
     /// The keys of these rows behind their table's prefix.
     fn keys(&self, rows: &Rows) -> Result<Vec<&[u8]>> {
         let prefix = self.shape.projection.key_prefix.as_slice();
-        let key = |row| {
+        let mut keys = Vec::with_capacity(rows.len());
+        rows.each(|row| {
             let key = self.block.key(row);
-            key.strip_prefix(prefix).ok_or_else(|| lacks_prefix(self.shape.projection.table(), key))
-        };
-        rows.iter().map(key).collect()
+            keys.push(key.strip_prefix(prefix).ok_or_else(|| lacks_prefix(self.shape.projection.table(), key))?);
+            Ok(())
+        })?;
+        Ok(keys)
     }
 
     fn wrong_part(&self, part: usize, row: usize, e: Error) -> Error {
@@ -159,7 +161,7 @@ impl BlockState {
         let place = |at: usize| self.binding.columns[at].map_or(&[][..], |place| self.block.wide(place));
         let places: Vec<_> = missing.iter().filter_map(|(at, page)| place(*at).get(*page)).collect();
         for ((at, page), read) in missing.iter().zip(wide.wide_pages(&places).await?) {
-            self.column(*at)?.put(*page, Column::shared(&read, self.shape.needs.columns[*at].ty), page_rows(&read))?;
+            self.column(*at)?.put(*page, read)?;
         }
         Ok(())
     }
@@ -176,25 +178,26 @@ impl BlockState {
             let name = &self.shape.needs.columns[at].name;
             wrong(self.shape.projection.table(), name, self.block.key(row), e)
         };
-        self.column(at)?.pieces(rows, wrong, out)
+        self.column(at)?.pieces(&self.block, rows, wrong, out)
     }
 
-    /// What of the output is made of keys and maps, for these rows: a column for each that is, by place in the output.
+    /// What of the output is made of keys and maps, for these rows: columns with their places in the output.
     ///
     /// # Errors
     /// As [`Self::pieces`].
-    pub(super) async fn packed(&self, rows: &Rows, wide: &impl ReadWide) -> Result<Vec<Option<Column>>> {
+    pub(super) async fn packed(&self, rows: &Rows, wide: &impl ReadWide) -> Result<Vec<(usize, Column)>> {
         let parts = self.key_arrays(rows)?;
-        let mut out = Vec::with_capacity(self.shape.needs.outputs.len());
-        for output in &self.shape.needs.outputs {
-            out.push(match *output {
-                Output::RowKey => Some(self.row_keys(rows)),
-                Output::Part(at) => Some(parts.get(at).cloned().flatten().ok_or_else(|| Error::internal("a key part was not decoded"))?),
-                Output::Map(at) => Some(self.map(at, rows, wide).await?),
-                Output::Column(_) => None,
-            });
+        let mut out = Vec::new();
+        for (place, output) in self.shape.needs.outputs.iter().enumerate() {
+            let array = match *output {
+                Output::RowKey => self.row_keys(rows),
+                Output::Part(at) => parts.get(at).cloned().flatten().ok_or_else(|| Error::internal("a key part was not decoded"))?,
+                Output::Map(at) => self.map(at, rows, wide).await?,
+                Output::Column(_) => continue,
+            };
+            out.push((place, Column::plain(array)));
         }
-        Ok(out.into_iter().map(|array| array.map(Column::plain)).collect())
+        Ok(out)
     }
 
     fn row_keys(&self, rows: &Rows) -> ArrayRef {
@@ -236,16 +239,11 @@ impl BlockState {
 
     fn make_column(&self, at: usize) -> Result<BlockColumn> {
         let need = &self.shape.needs.columns[at];
-        let Some(place) = self.binding.columns[at] else { return Ok(BlockColumn::Whole(Arc::new(Column::ABSENT))) };
-        let wide = self.block.wide(place);
-        if !wide.is_empty() {
-            return Ok(BlockColumn::paged(wide));
+        let Some(place) = self.binding.columns[at] else { return Ok(BlockColumn::own(Column::ABSENT, need.ty)) };
+        match self.block.columns().iter().position(|slot| slot.info.place == place) {
+            Some(slot) => BlockColumn::of_slot(&self.block, slot, need.ty),
+            None => Ok(BlockColumn::own(self.column_of_overflow(place, need.ty)?, need.ty)),
         }
-        Ok(BlockColumn::Whole(match self.block.column(place)? {
-            Some(page) if page_rows(&page) == self.block.rows() => Column::shared(&page, need.ty),
-            Some(page) => return Err(misaligned(page_rows(&page), self.block.rows())),
-            None => Arc::new(self.column_of_overflow(place, need.ty)?),
-        }))
     }
 
     /// A column too rare for a page.

@@ -7,10 +7,9 @@ use arrow_array::types::{
     ArrowPrimitiveType, BinaryType, ByteArrayType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType, Utf8Type,
 };
 use arrow_array::{Array, ArrayRef, BooleanArray, GenericByteArray, PrimitiveArray, UInt32Array, new_null_array};
-use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, OffsetBuffer};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, TimeUnit};
 use arrow_select::concat::concat;
-use arrow_select::take::take;
 use common::{Error, Result};
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +25,8 @@ impl Piece<'_> {
     /// Whether each row has a value; `None`: all have.
     fn nulls(&self) -> Option<&NullBuffer> {
         match &self.column.form {
+            Form::Eights { nulls, .. } => nulls.as_ref(),
+            Form::Text(array) => array.nulls(),
             Form::Plain(array) => array.nulls(),
             Form::Dict { codes, .. } => codes.nulls(),
             Form::Absent => None,
@@ -36,14 +37,50 @@ impl Piece<'_> {
         matches!(self.column.form, Form::Absent) || self.nulls().is_some()
     }
 
-    fn slice(&self, ty: &DataType) -> Result<ArrayRef> {
+    fn is_dictionary(&self) -> bool {
+        matches!(self.column.form, Form::Dict { .. })
+    }
+
+    /// As an array of type `ty` that shares the piece's memory; `None` if it has to be built.
+    fn share(&self, ty: &DataType) -> Option<ArrayRef> {
         let (from, len) = (self.rows.start, self.rows.len());
         match &self.column.form {
-            Form::Plain(array) if len == array.len() => Ok(array.clone()),
-            Form::Plain(array) => Ok(array.slice(from, len)),
-            Form::Dict { entries, codes } => take(entries, &codes.slice(from, len), None).map_err(|e| internal(&e)),
-            Form::Absent => Ok(new_null_array(ty, len)),
+            Form::Eights { .. } if len <= COPIED => None,
+            Form::Text(array) if len <= COPIED && bytes(array, &self.rows) <= COPIED_BYTES => None,
+            Form::Plain(_) if *ty == DataType::Boolean && len <= COPIED => None,
+            Form::Eights { values, nulls } => {
+                let nulls = nulls.as_ref().map(|nulls| nulls.slice(from, len));
+                eights(ty, values, from, len, nulls)
+            }
+            Form::Text(array) if *ty == DataType::Utf8 => Some(Arc::new(array.slice(from, len))),
+            Form::Plain(array) if len == array.len() => Some(array.clone()),
+            Form::Plain(array) => Some(array.slice(from, len)),
+            Form::Absent => Some(new_null_array(ty, len)),
+            Form::Text(_) | Form::Dict { .. } => None,
         }
+    }
+}
+
+/// Rows of a column that are copied instead of shared. To copy what lies in one piece takes next to nothing, and who reads it then
+/// finds it in the processor's cache; to count another user of the memory, and to read from it here and there, waits for memory.
+const COPIED: usize = 512;
+/// Bytes of such texts at most.
+const COPIED_BYTES: usize = 64 << 10;
+
+/// Bytes of these texts.
+fn bytes<T: ByteArrayType<Offset = i32>>(array: &GenericByteArray<T>, rows: &Range<usize>) -> usize {
+    (array.offsets()[rows.end] - array.offsets()[rows.start]) as usize
+}
+
+fn eights(ty: &DataType, values: &Buffer, from: usize, len: usize, nulls: Option<NullBuffer>) -> Option<ArrayRef> {
+    fn of<T: ArrowPrimitiveType>(values: &Buffer, from: usize, len: usize, nulls: Option<NullBuffer>) -> ArrayRef {
+        Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::new(values.clone(), from, len), nulls))
+    }
+    match ty {
+        DataType::Int64 => Some(of::<Int64Type>(values, from, len, nulls)),
+        DataType::Float64 => Some(of::<Float64Type>(values, from, len, nulls)),
+        DataType::Timestamp(TimeUnit::Microsecond, None) => Some(of::<TimestampMicrosecondType>(values, from, len, nulls)),
+        _ => None,
     }
 }
 
@@ -52,8 +89,10 @@ impl Piece<'_> {
 /// # Errors
 /// `Internal` for pieces of another type.
 pub(super) fn gather(ty: &DataType, pieces: &[Piece<'_>], rows: usize) -> Result<ArrayRef> {
-    if let [one] = pieces {
-        return one.slice(ty);
+    if let [one] = pieces
+        && let Some(array) = one.share(ty)
+    {
+        return Ok(array);
     }
     match ty {
         DataType::Int64 => numbers::<Int64Type>(pieces, rows),
@@ -64,7 +103,7 @@ pub(super) fn gather(ty: &DataType, pieces: &[Piece<'_>], rows: usize) -> Result
         DataType::Utf8 => texts::<Utf8Type>(pieces, rows),
         DataType::Binary => texts::<BinaryType>(pieces, rows),
         _ => {
-            let slices: Vec<_> = pieces.iter().map(|piece| piece.slice(ty)).collect::<Result<_>>()?;
+            let slices = pieces.iter().map(|piece| piece.share(ty)).collect::<Option<Vec<_>>>().ok_or_else(other_type)?;
             concat(&slices.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(|e| internal(&e))
         }
     }
@@ -78,12 +117,15 @@ fn numbers<T: ArrowPrimitiveType>(pieces: &[Piece<'_>], rows: usize) -> Result<A
     let mut values: Vec<T::Native> = Vec::with_capacity(rows);
     for piece in pieces {
         match &piece.column.form {
+            Form::Eights { values: eights, .. } if size_of::<T::Native>() == size_of::<i64>() => {
+                values.extend_from_slice(&eights.typed_data()[piece.rows.clone()]);
+            }
             Form::Plain(array) => {
                 let array = array.as_primitive_opt::<T>().ok_or_else(other_type)?;
                 values.extend_from_slice(&array.values()[piece.rows.clone()]);
             }
             Form::Absent => values.resize(values.len() + piece.rows.len(), T::Native::default()),
-            Form::Dict { .. } => return Err(other_type()),
+            Form::Eights { .. } | Form::Text(_) | Form::Dict { .. } => return Err(other_type()),
         }
     }
     Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls(pieces, rows))))
@@ -95,7 +137,7 @@ fn bools(pieces: &[Piece<'_>], rows: usize) -> Result<ArrayRef> {
         match &piece.column.form {
             Form::Plain(array) => append(array.as_boolean_opt().ok_or_else(other_type)?.values(), &piece.rows, &mut values),
             Form::Absent => values.append_n(piece.rows.len(), false),
-            Form::Dict { .. } => return Err(other_type()),
+            Form::Eights { .. } | Form::Text(_) | Form::Dict { .. } => return Err(other_type()),
         }
     }
     Ok(Arc::new(BooleanArray::new(values.finish(), nulls(pieces, rows))))
@@ -124,7 +166,7 @@ fn texts<T: ByteArrayType<Offset = i32>>(pieces: &[Piece<'_>], rows: usize) -> R
     for piece in pieces {
         bytes += bytes_of::<T>(piece)?;
     }
-    if pieces.iter().any(|piece| matches!(piece.column.form, Form::Dict { .. })) {
+    if pieces.iter().any(Piece::is_dictionary) {
         let mut out = Texts::with_capacity(rows, bytes);
         for piece in pieces {
             out.push::<T>(piece)?;
@@ -133,31 +175,32 @@ fn texts<T: ByteArrayType<Offset = i32>>(pieces: &[Piece<'_>], rows: usize) -> R
     }
     let mut out = GenericByteBuilder::<T>::with_capacity(rows, bytes);
     for piece in pieces {
-        match &piece.column.form {
-            Form::Plain(array) => {
-                let array = array.as_bytes_opt::<T>().ok_or_else(other_type)?;
-                out.append_array(&array.slice(piece.rows.start, piece.rows.len())).map_err(|e| internal(&e))?;
-            }
-            Form::Absent => out.append_nulls(piece.rows.len()),
-            Form::Dict { .. } => return Err(other_type()),
+        match of_bytes::<T>(&piece.column.form)? {
+            Some(array) => out.append_array(&array.slice(piece.rows.start, piece.rows.len())).map_err(|e| internal(&e))?,
+            None => out.append_nulls(piece.rows.len()),
         }
     }
     Ok(Arc::new(out.finish()))
 }
 
+/// The texts of a form that is no dictionary; `None` if it has none.
+fn of_bytes<T: ByteArrayType<Offset = i32>>(form: &Form) -> Result<Option<&GenericByteArray<T>>> {
+    let array: &dyn Array = match form {
+        Form::Text(array) => array,
+        Form::Plain(array) => array,
+        Form::Absent => return Ok(None),
+        Form::Eights { .. } | Form::Dict { .. } => return Err(other_type()),
+    };
+    array.as_bytes_opt::<T>().map(Some).ok_or_else(other_type)
+}
+
 /// Bytes of a piece's texts, about where they are in a dictionary.
 fn bytes_of<T: ByteArrayType<Offset = i32>>(piece: &Piece<'_>) -> Result<usize> {
-    Ok(match &piece.column.form {
-        Form::Plain(array) => {
-            let offsets = array.as_bytes_opt::<T>().ok_or_else(other_type)?.offsets();
-            (offsets[piece.rows.end] - offsets[piece.rows.start]) as usize
-        }
-        Form::Dict { entries, .. } => {
-            let entries = entries.as_bytes_opt::<T>().ok_or_else(other_type)?;
-            entries.value_data().len() * piece.rows.len() / entries.len().max(1)
-        }
-        Form::Absent => 0,
-    })
+    if let Form::Dict { entries, .. } = &piece.column.form {
+        let entries = entries.as_bytes_opt::<T>().ok_or_else(other_type)?;
+        return Ok(entries.value_data().len() * piece.rows.len() / entries.len().max(1));
+    }
+    Ok(of_bytes::<T>(&piece.column.form)?.map_or(0, |array| bytes(array, &piece.rows)))
 }
 
 /// Bytes of an entry that are copied at once: copies of a known length need no call.
@@ -177,23 +220,17 @@ impl Texts {
     }
 
     fn push<T: ByteArrayType<Offset = i32>>(&mut self, piece: &Piece<'_>) -> Result<()> {
-        match &piece.column.form {
-            Form::Plain(array) => {
-                let array = array.as_bytes_opt::<T>().ok_or_else(other_type)?;
-                let offsets = &array.value_offsets()[piece.rows.start..=piece.rows.end];
-                let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
-                let shift = self.end()?.wrapping_sub(first);
-                self.data.extend_from_slice(&array.value_data()[first as usize..last as usize]);
-                self.offsets.extend(offsets[1..].iter().map(|end| end.wrapping_add(shift)));
-            }
-            Form::Dict { entries, codes } => {
-                self.end()?;
-                self.expand(entries.as_bytes_opt::<T>().ok_or_else(other_type)?, codes, &piece.rows);
-            }
-            Form::Absent => {
-                let end = self.end()?;
-                self.offsets.resize(self.offsets.len() + piece.rows.len(), end);
-            }
+        let end = self.end()?;
+        if let Form::Dict { entries, codes } = &piece.column.form {
+            self.expand(entries.as_bytes_opt::<T>().ok_or_else(other_type)?, codes, &piece.rows);
+        } else if let Some(array) = of_bytes::<T>(&piece.column.form)? {
+            let offsets = &array.value_offsets()[piece.rows.start..=piece.rows.end];
+            let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+            let shift = end.wrapping_sub(first);
+            self.data.extend_from_slice(&array.value_data()[first as usize..last as usize]);
+            self.offsets.extend(offsets[1..].iter().map(|end| end.wrapping_add(shift)));
+        } else {
+            self.offsets.resize(self.offsets.len() + piece.rows.len(), end);
         }
         self.end().map(drop)
     }

@@ -4,8 +4,9 @@
 //! `filter` for what must hold), read in key order (`scan`), and built into batches.
 //!
 //! Sources are merged by key alone (`runs`). Rows of a columnar block that no other source has, that no delete may hide and
-//! no rule condemns (`clean`) go into the batch as they lie: pages become arrays (`block`, `page`), which stay with the pages
-//! in the cache, and slices of them are put together (`assemble`, `gather`). A scan that goes on has what it begins with,
+//! no rule condemns (`clean`) go into the batch as they lie: pages become columns (`block`, `page`), which stay with the pages
+//! in the cache, and slices of them are put together (`assemble`, `gather`). Where the order of rows does not matter, such a
+//! run goes on over what others have in between. A scan that goes on has what it begins with,
 //! and the blocks behind, read and decoded on other threads (`ahead`). All other rows are joined, judged and built one by
 //! one ([`BatchBuilder`]). Blocks whose value bounds say that nothing passes (`bounds`) are left out where no other source
 //! has rows among theirs (`others`).

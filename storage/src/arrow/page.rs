@@ -3,9 +3,7 @@
 use super::column::ColumnBuilder;
 use super::value::day;
 use crate::sstable::{ColumnPage, Values};
-use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array,
-};
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, StringArray, UInt32Array};
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 use arrow_select::take::take;
@@ -27,8 +25,16 @@ pub(super) struct Column {
     pub(super) bad: Vec<RowError>,
 }
 
+/// What a read of few rows looks at lies in one piece of memory: each pointer that it follows is likely to miss the processor's
+/// caches.
 #[derive(Clone, Debug)]
 pub(super) enum Form {
+    /// Values of 8 bytes, as Arrow has them: 0 where there is none.
+    Eights {
+        values: Buffer,
+        nulls: Option<NullBuffer>,
+    },
+    Text(StringArray),
     Plain(ArrayRef),
     /// Row *i* has the entry `codes[i]`.
     Dict {
@@ -60,6 +66,14 @@ impl Rows {
         match self {
             Self::Range(range) => Box::new(range.clone()),
             Self::List(list) => Box::new(list.values().iter().map(|row| *row as usize)),
+        }
+    }
+
+    /// Looks at each in turn, until one fails.
+    pub(super) fn each(&self, mut look: impl FnMut(usize) -> Result<()>) -> Result<()> {
+        match self {
+            Self::Range(range) => range.clone().try_for_each(look),
+            Self::List(list) => list.values().iter().try_for_each(|row| look(*row as usize)),
         }
     }
 
@@ -97,29 +111,37 @@ impl Column {
     pub(super) fn of_page(page: &ColumnPage, ty: ValueType) -> Self {
         let nulls = page.present.clone();
         let form = match (&page.values, ty) {
-            (Values::Fixed8(values), ty) => fixed(values, nulls, ty).map(Form::Plain),
+            (Values::Fixed8(values), ty) => fixed(values, nulls, ty),
             (Values::Bool(values), ValueType::Bool) => Some(Form::Plain(Arc::new(BooleanArray::new(values.clone(), nulls)))),
             (Values::Bool(_), _) => None,
-            (Values::Var { offsets, data }, ty) => texts(offsets, data, nulls, ty).map(Form::Plain),
-            (Values::Dict { codes, offsets, data }, ty) => texts(offsets, data, None, ty)
+            (Values::Var { offsets, data }, ValueType::String | ValueType::Json) => text(offsets, data, nulls).map(Form::Text),
+            (Values::Var { offsets, data }, ValueType::Bytes) => binary(offsets, data, nulls).map(Form::Plain),
+            (Values::Var { .. }, _) => None,
+            (Values::Dict { codes, offsets, data }, ty) => entries(offsets, data, ty)
                 .filter(|entries| in_dictionary(codes, entries.len()))
                 .map(|entries| Form::Dict { entries, codes: UInt32Array::new(codes.clone(), nulls) }),
         };
         form.map_or_else(|| cell_by_cell(page, ty), |form| Self { form, bad: Vec::new() })
     }
 
-    /// [`Self::of_page`], made once for all scans as long as the page stays in memory.
-    pub(super) fn shared(page: &ColumnPage, ty: ValueType) -> Arc<Self> {
-        if let Some(memo) = page.memo.get::<Memo>()
-            && memo.ty == ty
-        {
-            return memo.column.clone();
+    /// Has [`Self::of_page`] made once for all scans as long as the page stays in memory; gives what cannot be kept there. What is
+    /// kept is [found](Self::kept), not handed out: to count its users would cost a read of few rows more than to look for it.
+    pub(super) fn keep(page: &ColumnPage, ty: ValueType) -> Option<Self> {
+        if Self::kept(page, ty).is_some() {
+            return None;
         }
-        let column = Arc::new(Self::of_page(page, ty));
-        if column.shares_memory(page, ty) {
-            page.memo.set(Memo { ty, column: column.clone() });
+        let column = Self::of_page(page, ty);
+        if !column.shares_memory(page, ty) {
+            return Some(column);
         }
-        column
+        page.memo.set(Memo { ty, column });
+        // Another type's may have been first.
+        if Self::kept(page, ty).is_some() { None } else { Some(Self::of_page(page, ty)) }
+    }
+
+    /// What was [kept](Self::keep).
+    pub(super) fn kept(page: &ColumnPage, ty: ValueType) -> Option<&Self> {
+        page.memo.get::<Memo>().filter(|memo| memo.ty == ty).map(|memo| &memo.column)
     }
 
     /// Whether it takes next to no memory beside its page's.
@@ -142,32 +164,35 @@ impl Column {
 /// What a page became.
 struct Memo {
     ty: ValueType,
-    column: Arc<Column>,
+    column: Column,
 }
 
-/// Fixed-width values in an array of type `ty`; `None` if `ty` has another form, or some value is no date.
-fn fixed(values: &ScalarBuffer<i64>, nulls: Option<NullBuffer>, ty: ValueType) -> Option<ArrayRef> {
-    Some(match ty {
-        ValueType::Int64 => Arc::new(Int64Array::new(values.clone(), nulls)),
-        ValueType::Timestamp => Arc::new(TimestampMicrosecondArray::new(values.clone(), nulls)),
-        // The same 8 bytes, read as what they are.
-        ValueType::Float64 => Arc::new(Float64Array::new(ScalarBuffer::new(values.inner().clone(), 0, values.len()), nulls)),
+/// Fixed-width values of type `ty`; `None` if `ty` has another form, or some value is no date.
+fn fixed(values: &ScalarBuffer<i64>, nulls: Option<NullBuffer>, ty: ValueType) -> Option<Form> {
+    match ty {
+        ValueType::Int64 | ValueType::Timestamp | ValueType::Float64 => Some(Form::Eights { values: values.inner().clone(), nulls }),
         ValueType::Date => {
             let days: Vec<_> = values.iter().map(|days| day(*days)).collect::<Result<_>>().ok()?;
-            Arc::new(Date32Array::new(days.into(), nulls))
+            Some(Form::Plain(Arc::new(Date32Array::new(days.into(), nulls))))
         }
-        ValueType::Bool | ValueType::String | ValueType::Json | ValueType::Bytes => return None,
-    })
+        ValueType::Bool | ValueType::String | ValueType::Json | ValueType::Bytes => None,
+    }
 }
 
-/// Values of any length in an array of type `ty`; `None` if `ty` has another form, or some value is not text.
-fn texts(offsets: &OffsetBuffer<i32>, data: &Bytes, nulls: Option<NullBuffer>, ty: ValueType) -> Option<ArrayRef> {
-    let data = Buffer::from(data.clone());
+/// `None` if some value is not text.
+fn text(offsets: &OffsetBuffer<i32>, data: &Bytes, nulls: Option<NullBuffer>) -> Option<StringArray> {
+    StringArray::try_new(offsets.clone(), Buffer::from(data.clone()), nulls).ok()
+}
+
+fn binary(offsets: &OffsetBuffer<i32>, data: &Bytes, nulls: Option<NullBuffer>) -> Option<ArrayRef> {
+    BinaryArray::try_new(offsets.clone(), Buffer::from(data.clone()), nulls).ok().map(|array| Arc::new(array) as ArrayRef)
+}
+
+/// The entries of a dictionary; `None` if `ty` has another form, or some entry is not text.
+fn entries(offsets: &OffsetBuffer<i32>, data: &Bytes, ty: ValueType) -> Option<ArrayRef> {
     match ty {
-        ValueType::String | ValueType::Json => {
-            StringArray::try_new(offsets.clone(), data, nulls).ok().map(|array| Arc::new(array) as ArrayRef)
-        }
-        ValueType::Bytes => BinaryArray::try_new(offsets.clone(), data, nulls).ok().map(|array| Arc::new(array) as ArrayRef),
+        ValueType::String | ValueType::Json => text(offsets, data, None).map(|array| Arc::new(array) as ArrayRef),
+        ValueType::Bytes => binary(offsets, data, None),
         _ => None,
     }
 }
@@ -260,105 +285,4 @@ fn outside() -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::gather::{Piece, gather};
-    use super::*;
-    use arrow_array::cast::AsArray;
-    use proptest::prelude::*;
-
-    fn page(values: Values, present: Vec<bool>) -> ColumnPage {
-        ColumnPage { present: Some(NullBuffer::from(present)), values, exceptions: Default::default(), memo: Default::default() }
-    }
-
-    /// These rows, each range a piece.
-    fn rows_of(column: &Column, ty: ValueType, ranges: &[Range<usize>]) -> Result<ArrayRef, usize> {
-        if let Some((row, _)) = ranges.iter().find_map(|rows| column.bad_row(rows)) {
-            return Err(*row);
-        }
-        let pieces: Vec<_> = ranges.iter().map(|rows| Piece { column, rows: rows.clone() }).collect();
-        Ok(gather(&arrow_type(ty), &pieces, ranges.iter().map(Range::len).sum()).unwrap())
-    }
-
-    fn one_by_one(page: &ColumnPage, ty: ValueType, ranges: &[Range<usize>]) -> Result<ArrayRef, usize> {
-        let mut cells = Cells::new(ty);
-        for row in ranges.iter().cloned().flatten() {
-            if page.is_present(row) {
-                let push = |value: &[u8]| {
-                    cells.push(value);
-                    Ok(())
-                };
-                with_value(page, row, push).map_err(|_| row)?;
-            } else {
-                cells.push_null();
-            }
-            if !cells.bad.is_empty() {
-                return Err(row);
-            }
-        }
-        match cells.finish().form {
-            Form::Plain(array) => Ok(array),
-            _ => unreachable!("cells are built into an array"),
-        }
-    }
-
-    /// Values of each kind, with rows to pick.
-    fn pages() -> impl Strategy<Value = (ColumnPage, Vec<Range<usize>>)> {
-        let item = || (any::<bool>(), 0i64..4, "[aé]{0,3}");
-        prop::collection::vec(item(), 1..20).prop_flat_map(|items| {
-            let present: Vec<_> = items.iter().map(|i| i.0).collect();
-            let number = |i: &(bool, i64, String)| if i.0 { i.1 } else { 0 };
-            let fixed = Values::Fixed8(items.iter().map(number).collect::<Vec<_>>().into());
-            let bools = Values::Bool(items.iter().map(|i| i.0 && i.1 > 1).collect::<Vec<_>>().into());
-            let text = |i: &(bool, i64, String)| if i.0 { i.2.clone() } else { String::new() };
-            let texts: Vec<_> = items.iter().map(text).collect();
-            let var = Values::Var { offsets: OffsetBuffer::from_lengths(texts.iter().map(String::len)), data: texts.concat().into() };
-            let dict = |entries: [&str; 4]| Values::Dict {
-                codes: items.iter().map(|i| number(i) as u32).collect::<Vec<_>>().into(),
-                offsets: OffsetBuffer::from_lengths(entries.iter().map(|e| e.len())),
-                data: entries.concat().into(),
-            };
-            const LONG: &str = "longer than what is copied at once";
-            let (short, first, last) = (dict(["x", "", "éé", "z"]), dict([LONG, "", "éé", "z"]), dict(["x", "éé", "", LONG]));
-            let len = items.len();
-            let values = prop::sample::select(vec![fixed, bools, var, short, first, last]);
-            let range = (0..=len, 0..=len).prop_map(|(a, b)| a.min(b)..a.max(b));
-            (values, prop::collection::vec(range, 1..5)).prop_map(move |(values, rows)| (page(values, present.clone()), rows))
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn whole_pages_become_what_their_cells_become((page, ranges) in pages()) {
-            for ty in ValueType::ALL {
-                let expected = one_by_one(&page, ty, &ranges);
-                for column in [&Column::of_page(&page, ty), &*Column::shared(&page, ty), &*Column::shared(&page, ty)] {
-                    let got = rows_of(column, ty, &ranges);
-                    prop_assert_eq!(&got, &expected, "{}", ty);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_absent_column_is_null() {
-        for ty in ValueType::ALL {
-            let array = rows_of(&Column::ABSENT, ty, std::slice::from_ref(&(3..5))).unwrap();
-            assert_eq!((array.len(), array.null_count(), array.data_type()), (2, 2, &arrow_type(ty)));
-        }
-    }
-
-    #[test]
-    fn a_code_outside_its_dictionary_is_damage() {
-        let codes = vec![0, 7].into();
-        let page = ColumnPage {
-            present: None,
-            values: Values::Dict { codes, offsets: OffsetBuffer::from_lengths([1]), data: Bytes::from_static(b"a") },
-            exceptions: Default::default(),
-            memo: Default::default(),
-        };
-        let column = Column::of_page(&page, ValueType::String);
-        assert_eq!(rows_of(&column, ValueType::String, std::slice::from_ref(&(0..2))).unwrap_err(), 1);
-        let good = rows_of(&column, ValueType::String, std::slice::from_ref(&(0..1))).unwrap();
-        assert_eq!(good.as_string::<i32>().value(0), "a");
-    }
-}
+mod tests;

@@ -39,7 +39,7 @@ pub(super) struct Columnar {
 impl Columnar {
     pub(super) fn new(number: usize, block: Arc<ColumnarBlock>, range: &KeyRange, reverse: bool) -> Self {
         let from = block.row_at_or_above(&range.start);
-        let to = range.end.as_ref().map_or(block.rows(), |end| block.row_at_or_above(end)).max(from);
+        let to = from + block.count_before(&(from..block.rows()), range.end.as_deref(), false);
         let ends = if reverse { from > 0 } else { to < block.rows() };
         Self { number, rows: from..to, ends, wide: WidePages::new(&block), ready: 0..0, window: FIRST_WINDOW, block }
     }
