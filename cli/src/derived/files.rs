@@ -11,6 +11,9 @@ pub struct Findings {
     tables: Vec<Finding>,
     #[serde(default)]
     seeds: Vec<SeedFinding>,
+    /// Sources.
+    #[serde(default)]
+    created: Vec<String>,
 }
 
 /// What the gateway did with one seed.
@@ -59,6 +62,9 @@ pub async fn apply(client: &Client, files: &Definitions) -> Result<Vec<String>> 
 
 /// Prints what was found.
 pub fn report(found: &Findings) {
+    for source in &found.created {
+        println!("{source}: created");
+    }
     for seed in &found.seeds {
         println!("{}: {}, {} rows written, {} deleted", seed.name, seed.status, seed.written, seed.deleted);
     }

@@ -42,6 +42,9 @@ pub struct Findings {
     /// Lookup tables that lie in the project.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<SeedFinding>,
+    /// Sources whose tables are created.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub created: Vec<String>,
 }
 
 /// What applying a project would change.
@@ -85,7 +88,7 @@ pub async fn validate(cluster: &Arc<Cluster>, sql: &Arc<Sql>, files: &BTreeMap<S
     let order = Order { files: files.clone(), ..Order::default() };
     let (plan, seeds) = planned(cluster, sql, &order).await?;
     plan.check()?;
-    Ok(Findings { tables: findings(&plan), seeds: compared(cluster, &seeds, &order).await? })
+    found(cluster, &plan, &seeds, &order).await
 }
 
 /// Says what applying would change.
@@ -106,8 +109,8 @@ pub async fn show_plan(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) ->
     })
 }
 
-/// Applies definitions, all or none. Applied ones that are not among them stay, unless they are to be retired. Seeds are
-/// loaded first, as the difference to what their tables hold.
+/// Applies definitions, and creates the sources that are missing: all or none. Applied ones that are not among them stay, unless
+/// they are to be retired. Seeds are loaded first, as the difference to what their tables hold.
 ///
 /// # Errors
 /// As [`validate`], and the master's refusals: `FailedPrecondition` if definitions have changed since `base`.
@@ -115,7 +118,7 @@ pub async fn apply(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Res
     let (plan, seeds) = planned(cluster, sql, order).await?;
     plan.check()?;
     // Before anything is written, so that nothing is half applied for a seed that does not fit.
-    let mut found = Findings { tables: findings(&plan), seeds: compared(cluster, &seeds, order).await? };
+    let mut found = found(cluster, &plan, &seeds, order).await?;
     if let Some(base) = order.base.filter(|base| *base != plan.base) {
         let now = plan.base;
         return Err(Error::refused(format!("definitions have changed since this was planned (then {base}, now {now}): plan again")));
@@ -124,10 +127,17 @@ pub async fn apply(cluster: &Arc<Cluster>, sql: &Arc<Sql>, order: &Order) -> Res
         *found = seeds::load(cluster, seed).await?;
     }
     let put = plan.put.iter().map(definition).collect::<Result<Vec<_>>>()?;
-    if !put.is_empty() || !plan.remove.is_empty() {
-        cluster.submit(Command::ApplyDefinitions { put, remove: plan.remove.clone(), base: Some(plan.base) }).await?;
+    let (create, remove) = (plan.create.clone(), plan.remove.clone());
+    if !plan.is_empty() {
+        cluster.submit(Command::ApplyDefinitions { create, put, remove, base: Some(plan.base) }).await?;
     }
     Ok(found)
+}
+
+async fn found(cluster: &Arc<Cluster>, plan: &Plan, seeds: &[Seed], order: &Order) -> Result<Findings> {
+    let is_seed = |name: &String| seeds.iter().any(|s| s.spec.name == *name);
+    let created = plan.create.iter().map(|spec| spec.name.clone()).filter(|name| !is_seed(name)).collect();
+    Ok(Findings { tables: findings(plan), seeds: compared(cluster, seeds, order).await?, created })
 }
 
 /// What loading seeds would do. An environment reads production's seeds, so there is nothing to load there.

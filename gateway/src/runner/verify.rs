@@ -112,7 +112,7 @@ async fn rebuild(cluster: &Arc<Cluster>, definition: &Definition, artifact: &Art
         fingerprint: definition.fingerprint.clone(),
         inputs: artifact.inputs.iter().map(|i| i.name.clone()).collect(),
     };
-    cluster.submit(Command::ApplyDefinitions { put: vec![put], remove: Vec::new(), base: None }).await.map(drop)
+    cluster.submit(Command::ApplyDefinitions { create: Vec::new(), put: vec![put], remove: Vec::new(), base: None }).await.map(drop)
 }
 
 /// What records say, less what was read.

@@ -151,7 +151,7 @@ fn define(leader: &mut Leader) -> common::ids::TableId {
         fingerprint: "f".into(),
         inputs: vec!["raw.a".into()],
     };
-    leader.command(Command::ApplyDefinitions { put: vec![put], remove: Vec::new(), base: None });
+    leader.command(Command::ApplyDefinitions { create: Vec::new(), put: vec![put], remove: Vec::new(), base: None });
     leader.state.table_named("core.b").unwrap().id
 }
 

@@ -177,8 +177,9 @@ fn run_command(state: &mut ClusterState, command: &Command, at: Micros) -> Resul
             tables::create_raw(state, spec).map(|table| Reply::Table { table: Box::new(Table::clone(&table)), catalog: 0 })
         }
         Command::DropTable { name } => tables::drop_raw(state, name, at).map(|()| done()),
-        Command::ApplyDefinitions { put, remove, base } => {
+        Command::ApplyDefinitions { create, put, remove, base } => {
             environments::check_base(state, *base)?;
+            create.iter().try_for_each(|spec| tables::create_raw(state, spec).map(drop))?;
             definitions::apply(state, put, remove, at).map(|()| done())
         }
         Command::Promote { environment, expected } => environments::promote(state, environment, expected, at).map(|()| done()),

@@ -63,7 +63,7 @@ impl Cluster {
     }
 
     fn define(&mut self, put: Vec<PutDefinition>) -> Result<Reply> {
-        self.command(Command::ApplyDefinitions { put, remove: Vec::new(), base: None })
+        self.command(Command::ApplyDefinitions { create: Vec::new(), put, remove: Vec::new(), base: None })
     }
 
     fn id(&self, name: &str) -> TableId {

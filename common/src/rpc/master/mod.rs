@@ -31,8 +31,11 @@ pub enum Command {
         /// `dataset.name`.
         name: String,
     },
-    /// Creates, replaces and removes definitions, all or none.
+    /// Creates, replaces and removes definitions, with the raw tables that they read: all or none.
     ApplyDefinitions {
+        /// Raw tables to create first, see [`Command::CreateTable`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        create: Vec<TableSpec>,
         /// New and changed ones.
         put: Vec<PutDefinition>,
         /// Names of removed ones, the environment's mark included. Those of production are retired: their tables stay to be read

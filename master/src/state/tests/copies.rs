@@ -292,7 +292,7 @@ fn a_protected_table_stays_until_that_is_switched_off() {
     assert!(refused.kind == ErrorKind::FailedPrecondition && refused.message.contains("stele admin unprotect raw.a"), "{refused}");
     c.define(vec![put("core.x", "f", &["raw.a"])]).unwrap();
     c.command(protect("core.x", true)).unwrap();
-    let undefine = || Command::ApplyDefinitions { put: Vec::new(), remove: vec!["core.x".into()], base: None };
+    let undefine = || Command::ApplyDefinitions { create: Vec::new(), put: Vec::new(), remove: vec!["core.x".into()], base: None };
     assert_eq!(kind(c.command(undefine())), ErrorKind::FailedPrecondition);
     let other = PutDefinition { spec: TableSpec { append_only: true, ..spec("core.x") }, ..put("core.x", "f", &["raw.a"]) };
     assert_eq!(kind(c.define(vec![other])), ErrorKind::FailedPrecondition, "its table would be made anew");

@@ -15,6 +15,23 @@ fn definitions_are_applied_all_or_none() {
 }
 
 #[test]
+fn definitions_come_with_the_raw_tables_that_they_read_or_not_at_all() {
+    let mut c = Cluster::default();
+    let apply = |create: &[&str], inputs: &[&str]| Command::ApplyDefinitions {
+        create: create.iter().map(|name| spec(name)).collect(),
+        put: vec![put("core.b", "f1", inputs)],
+        remove: Vec::new(),
+        base: None,
+    };
+    assert_eq!(kind(c.command(apply(&["raw.a"], &["raw.gone"]))), ErrorKind::InvalidArgument);
+    assert!(c.state.table_named("raw.a").is_none(), "all or none");
+    c.command(apply(&["raw.a"], &["raw.a"])).unwrap();
+    let id = c.id("raw.a");
+    c.command(apply(&["raw.a"], &["raw.a"])).unwrap();
+    assert_eq!(c.id("raw.a"), id, "what is there stays");
+}
+
+#[test]
 fn a_circle_is_refused_by_name() {
     let mut c = chain();
     let e = c.define(vec![put("core.b", "f2", &["core.c"])]).unwrap_err();
@@ -27,8 +44,12 @@ fn a_circle_is_refused_by_name() {
 fn what_a_definition_reads_stays() {
     let mut c = chain();
     assert_eq!(kind(c.command(Command::DropTable { name: "raw.a".into() })), ErrorKind::FailedPrecondition);
-    let remove =
-        |names: &[&str]| Command::ApplyDefinitions { put: Vec::new(), remove: names.iter().map(ToString::to_string).collect(), base: None };
+    let remove = |names: &[&str]| Command::ApplyDefinitions {
+        create: Vec::new(),
+        put: Vec::new(),
+        remove: names.iter().map(ToString::to_string).collect(),
+        base: None,
+    };
     assert_eq!(kind(c.command(remove(&["core.b"]))), ErrorKind::FailedPrecondition);
     assert_eq!(kind(c.command(Command::DropTable { name: "core.b".into() })), ErrorKind::FailedPrecondition);
     c.command(remove(&["core.b", "core.c"])).unwrap();

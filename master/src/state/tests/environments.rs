@@ -30,7 +30,7 @@ fn an_environment_reads_its_own_tables_and_production_for_the_rest() {
     assert_eq!((inputs(&c, "core__dev.b"), inputs(&c, "core.c")), (vec![c.id("raw.a")], vec![c.id("core.b")]));
     c.define(vec![in_environment("dev", "core.c", "f1", &["core.b"])]).unwrap();
     assert_eq!(inputs(&c, "core__dev.c"), [c.id("core__dev.b")]);
-    let remove = Command::ApplyDefinitions { put: Vec::new(), remove: vec!["core__dev.b".into()], base: None };
+    let remove = Command::ApplyDefinitions { create: Vec::new(), put: Vec::new(), remove: vec!["core__dev.b".into()], base: None };
     c.command(remove).unwrap();
     assert_eq!(inputs(&c, "core__dev.c"), [c.id("core.b")], "without one of its own it reads that of production");
     assert_eq!(kind(c.define(vec![put("core__dev.x", "f1", &["raw.a"])])), ErrorKind::InvalidArgument);
@@ -104,8 +104,12 @@ fn an_environment_is_dropped_whole() {
 fn a_change_planned_on_other_definitions_is_refused() {
     let mut c = with_dev();
     let base = c.state.definitions_version;
-    let apply =
-        |base, fingerprint| Command::ApplyDefinitions { put: vec![put("core.b", fingerprint, &["raw.a"])], remove: Vec::new(), base };
+    let apply = |base, fingerprint| Command::ApplyDefinitions {
+        create: Vec::new(),
+        put: vec![put("core.b", fingerprint, &["raw.a"])],
+        remove: Vec::new(),
+        base,
+    };
     c.command(apply(Some(base), "f3")).unwrap();
     let refused = c.command(apply(Some(base), "f4")).unwrap_err();
     assert!(refused.kind == ErrorKind::FailedPrecondition && refused.message.contains("plan again"), "{refused}");

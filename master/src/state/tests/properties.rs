@@ -204,12 +204,17 @@ fn what(state: &ClusterState, step: &Step) -> What {
             let input = RAW.iter().chain(&DERIVED).nth(input).unwrap();
             let one = put(DERIVED[name], &format!("f{fingerprint}"), &[input]);
             let spec = TableSpec { append_only, ..one.spec.clone() };
-            command(Command::ApplyDefinitions { put: vec![PutDefinition { spec, ..one }], remove: Vec::new(), base: None })
+            command(Command::ApplyDefinitions {
+                create: Vec::new(),
+                put: vec![PutDefinition { spec, ..one }],
+                remove: Vec::new(),
+                base: None,
+            })
         }
         Step::Environment { name, input, environment } => {
             let input = RAW.iter().chain(&DERIVED).nth(input).unwrap();
             let one = PutDefinition { environment: ENVIRONMENTS[environment].into(), ..put(DERIVED[name], "f1", &[input]) };
-            command(Command::ApplyDefinitions { put: vec![one], remove: Vec::new(), base: None })
+            command(Command::ApplyDefinitions { create: Vec::new(), put: vec![one], remove: Vec::new(), base: None })
         }
         Step::Promote(environment) => {
             let environment = environment.map_or_else(|| format!("undo{}", state.definitions_version), |n| ENVIRONMENTS[n].to_owned());
@@ -219,7 +224,9 @@ fn what(state: &ClusterState, step: &Step) -> What {
         }
         Step::DropEnvironment(n) => command(Command::DropEnvironment { environment: ENVIRONMENTS[n].into() }),
         Step::ForgetRetired => What::Change(Change::ForgetRetired),
-        Step::Undefine(n) => command(Command::ApplyDefinitions { put: Vec::new(), remove: vec![DERIVED[n].into()], base: None }),
+        Step::Undefine(n) => {
+            command(Command::ApplyDefinitions { create: Vec::new(), put: Vec::new(), remove: vec![DERIVED[n].into()], base: None })
+        }
         Step::Pause(n, paused) => command(Command::PauseDerived { name: DERIVED[n].into(), paused }),
         Step::Claim { table, from, to, whole } => {
             let fingerprint = state.definitions.get(DERIVED[table]).map_or("f1".into(), |d| d.fingerprint.clone());
