@@ -1,6 +1,12 @@
 //! The cluster as gateways see it: tables, tablets, servers, definitions and published versions.
 //! The master's state machine makes it; nobody else changes it.
 
+mod tables;
+mod tablets;
+
+pub use tables::Tables;
+pub use tablets::Tablets;
+
 use crate::changes::{Keyed, Part};
 use crate::environment::{self, name_in};
 use crate::ids::{Epoch, RunId, Seq, ServerId, TableId, TabletId};
@@ -9,83 +15,82 @@ use crate::schema::{ColumnSpec, DATA_FAMILY, KeyPartSpec, Table, TableSpec};
 use crate::time::Micros;
 use crate::value::ValueType;
 use crate::version::{RangeSet, VersionMap};
+use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
-use std::hash::Hash;
 use std::sync::Arc;
 
-/// Everything at one catalog version.
+/// Everything at one catalog version. Copying one is cheap: what two versions have alike is shared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
     /// Grows with every change.
     pub version: u64,
-    /// All tables that exist, by id.
-    pub tables: Vec<Arc<Table>>,
-    /// All tablets of those tables, sorted by table, then range start.
-    pub tablets: Vec<Tablet>,
+    /// All tables that exist.
+    pub tables: Tables,
+    /// All tablets of those tables.
+    pub tablets: Arc<Tablets>,
     /// Tablet servers that have a live incarnation.
-    pub servers: Vec<Server>,
-    /// Applied definitions.
-    pub definitions: Vec<Definition>,
+    pub servers: OrdMap<ServerId, Arc<Server>>,
+    /// Applied definitions, by the names of their tables.
+    pub definitions: OrdMap<String, Arc<Definition>>,
     /// Definitions that others have taken the place of, with tables that rest until the time to undo is over.
     #[serde(default)]
-    pub retired: Vec<Definition>,
+    pub retired: OrdMap<String, Arc<Definition>>,
     /// Grows with every change of definitions: what a plan of changes is based on.
     #[serde(default)]
     pub definitions_version: u64,
     /// Where each derived table stands.
-    pub published: Vec<Published>,
+    pub published: OrdMap<TableId, Arc<Published>>,
     /// Watermarks set by loaders.
-    pub watermarks: Vec<(TableId, Micros)>,
+    pub watermarks: OrdMap<TableId, Micros>,
     /// Raw tables with an open bulk ingest.
-    pub ingesting: Vec<TableId>,
+    pub ingesting: OrdSet<TableId>,
     /// Tables that cannot be dropped.
     #[serde(default)]
-    pub protected: Vec<TableId>,
+    pub protected: OrdSet<TableId>,
     /// Run records that are not yet in `system.runs`.
-    pub run_records: Vec<RunRecord>,
+    pub run_records: Arc<Vec<RunRecord>>,
 }
 
 impl Catalog {
     /// The table of this name.
     #[must_use]
-    pub fn table(&self, name: &str) -> Option<&Table> {
-        self.tables.iter().find(|t| t.name == name).map(AsRef::as_ref)
+    pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.named(name)
     }
 
     /// The table of this id.
     #[must_use]
-    pub fn table_by_id(&self, id: TableId) -> Option<&Table> {
-        self.tables.iter().find(|t| t.id == id).map(AsRef::as_ref)
+    pub fn table_by_id(&self, id: TableId) -> Option<&Arc<Table>> {
+        self.tables.get(id)
     }
 
     /// The tablets of a table, in key order.
-    pub fn tablets_of(&self, table: TableId) -> impl Iterator<Item = &Tablet> {
-        self.tablets.iter().filter(move |t| t.table == table)
+    #[must_use]
+    pub fn tablets_of(&self, table: TableId) -> &[Tablet] {
+        self.tablets.of(table)
     }
 
     /// Where the RPC of the tablet's owner listens.
     #[must_use]
     pub fn address_of(&self, tablet: &Tablet) -> Option<&str> {
-        let server = tablet.server?;
-        self.servers.iter().find(|s| s.id == server).map(|s| s.address.as_str())
+        self.servers.get(&tablet.server?).map(|s| s.address.as_str())
     }
 
     /// Where a derived table stands.
     #[must_use]
     pub fn published(&self, table: TableId) -> Option<&Published> {
-        self.published.iter().find(|p| p.table == table)
+        self.published.get(&table).map(AsRef::as_ref)
     }
 
     /// The definition that makes this table.
     #[must_use]
     pub fn definition(&self, name: &str) -> Option<&Definition> {
-        self.definitions.iter().find(|d| d.name == name)
+        self.definitions.get(name).map(AsRef::as_ref)
     }
 
     /// The table that a definition of an environment means by a name: the environment's own, else that of production.
     #[must_use]
-    pub fn resolve(&self, environment: &str, name: &str) -> Option<&Table> {
+    pub fn resolve(&self, environment: &str, name: &str) -> Option<&Arc<Table>> {
         let own = (!environment.is_empty()).then(|| self.table(&name_in(environment, name))).flatten();
         own.or_else(|| self.table(name))
     }
@@ -134,42 +139,38 @@ pub struct CatalogChanges {
 }
 
 impl Catalog {
-    /// The catalog after changes; `None` if they begin at another version than this.
+    /// The catalog after changes, in the time of what differs (changed tablets take a walk over all of them); `None` if they begin
+    /// at another version than this.
     #[must_use]
     pub fn after(&self, changes: CatalogChanges) -> Option<Self> {
-        let old = match changes.base {
-            None => &Self::default(),
-            Some(base) if base == self.version => self,
+        let mut new = match changes.base {
+            None => Self::default(),
+            Some(base) if base == self.version => self.clone(),
             Some(_) => return None,
         };
-        let mut tablets = after(&old.tablets, changes.tablets);
-        // All but what was put is in order already.
-        tablets.sort_by(|a, b| (a.table, &a.range.start).cmp(&(b.table, &b.range.start)));
-        Some(Self {
-            version: changes.version,
-            tables: sorted(after(&old.tables, changes.tables)),
-            tablets,
-            servers: sorted(after(&old.servers, changes.servers)),
-            definitions: sorted(after(&old.definitions, changes.definitions)),
-            retired: sorted(after(&old.retired, changes.retired)),
-            definitions_version: changes.definitions_version,
-            published: sorted(after(&old.published, changes.published)),
-            watermarks: changes.watermarks.unwrap_or_else(|| old.watermarks.clone()),
-            ingesting: changes.ingesting.unwrap_or_else(|| old.ingesting.clone()),
-            protected: changes.protected.unwrap_or_else(|| old.protected.clone()),
-            run_records: changes.run_records.unwrap_or_else(|| old.run_records.clone()),
-        })
+        new.version = changes.version;
+        new.definitions_version = changes.definitions_version;
+        new.tables.change(changes.tables);
+        if !changes.tablets.is_empty() {
+            new.tablets = Arc::new(new.tablets.after(changes.tablets));
+        }
+        change(&mut new.servers, changes.servers);
+        change(&mut new.definitions, changes.definitions);
+        change(&mut new.retired, changes.retired);
+        change(&mut new.published, changes.published);
+        new.watermarks = changes.watermarks.map_or(new.watermarks, |all| all.into_iter().collect());
+        new.ingesting = changes.ingesting.map_or(new.ingesting, |all| all.into_iter().collect());
+        new.protected = changes.protected.map_or(new.protected, |all| all.into_iter().collect());
+        new.run_records = changes.run_records.map_or(new.run_records, Arc::new);
+        Some(new)
     }
 }
 
-fn after<T: Keyed<Key: Hash> + Clone>(old: &[T], part: Part<T>) -> Vec<T> {
-    let replaced: HashSet<T::Key> = part.put.iter().map(Keyed::key).chain(part.gone).collect();
-    old.iter().filter(|item| !replaced.contains(&item.key())).cloned().chain(part.put).collect()
-}
-
-fn sorted<T: Keyed>(mut items: Vec<T>) -> Vec<T> {
-    items.sort_by_key(Keyed::key);
-    items
+fn change<T: Keyed>(items: &mut OrdMap<T::Key, Arc<T>>, part: Part<T>) {
+    for key in &part.gone {
+        items.remove(key);
+    }
+    items.extend(part.put.into_iter().map(|item| (item.key(), Arc::new(item))));
 }
 
 macro_rules! keyed {
@@ -240,7 +241,7 @@ impl Definition {
 }
 
 /// Where a derived table stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     /// The derived table.
     pub table: TableId,
@@ -264,7 +265,7 @@ pub struct Published {
 }
 
 /// How far a derived table has followed one input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FollowedInput {
     /// The input.
     pub input: TableId,

@@ -5,6 +5,7 @@
 //! what it needs of each input is there and no ancestor has a due window that reaches it; an ancestor
 //! that is failed, paused or resting is not waited for, and the run names it as mixed in.
 
+mod decider;
 mod group;
 mod inputs;
 mod table;
@@ -16,6 +17,8 @@ use common::time::Micros;
 use common::version::RangeSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use decider::Decider;
 
 /// Everything a decision depends on.
 #[derive(Clone, Copy, Debug)]
@@ -102,19 +105,13 @@ pub struct Wait {
 /// Decides for every compiled table, ancestors first.
 #[must_use]
 pub fn decide(facts: &Facts<'_>) -> Vec<Decision> {
-    let mut states = BTreeMap::new();
-    crate::graph::order(facts.artifacts.values().map(|a| (a.name.as_str(), a.inputs.iter().map(|i| i.name.as_str()))))
-        .into_iter()
-        .filter_map(|name| {
-            let (decision, state) = table::decide(facts, facts.artifacts.get(name)?, &states)?;
-            states.insert(name.to_owned(), state);
-            Some(decision)
-        })
-        .collect()
+    let mut decider = Decider::default();
+    decider.decide_all(facts);
+    decider.into_decisions()
 }
 
 /// What descendants need to know of a table that was decided on. Times are instants.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct State {
     /// Due windows that run now or soon: descendants wait for them.
     unsettled: RangeSet,

@@ -223,7 +223,7 @@ impl Placing<'_> {
         let table = self.catalog.table_by_id(serving.table);
         let same_form = table.is_none_or(|t| TableSpec { description: t.spec.description.clone(), ..artifact.spec.clone() } == t.spec);
         entry.change = match () {
-            () if !same_form => form(table, &artifact.spec, entry),
+            () if !same_form => form(table.map(AsRef::as_ref), &artifact.spec, entry),
             () if serving.fingerprint != artifact.fingerprint => Change::Changed,
             () if serving.document != document => Change::Metadata,
             () => Change::Unchanged,
@@ -248,7 +248,7 @@ impl Placing<'_> {
             return;
         }
         let kept: BTreeSet<_> = compiled.nodes.iter().map(|n| name_in(environment, &n.name)).collect();
-        let members = self.catalog.definitions.iter().filter(|d| d.environment() == environment);
+        let members = self.catalog.definitions.values().filter(|d| d.environment() == environment);
         for gone in members.filter(|d| !kept.contains(&d.name)) {
             plan.remove.push(gone.name.clone());
             plan.entries.push(Entry { change: Change::Removed, ..Entry::of(&split(&gone.name).1, "") });
@@ -276,7 +276,7 @@ fn columns(spec: &TableSpec) -> Vec<(String, String)> {
 fn tell_affected(plan: &mut Plan, catalog: &Catalog) {
     let mut reads: Vec<(String, Vec<String>)> = plan.entries.iter().map(|e| (e.name.clone(), e.inputs.clone())).collect();
     let known: BTreeSet<_> = reads.iter().map(|(name, _)| name.clone()).collect();
-    let others = catalog.definitions.iter().filter(|d| d.environment().is_empty() && !known.contains(&d.name));
+    let others = catalog.definitions.values().filter(|d| d.environment().is_empty() && !known.contains(&d.name));
     reads.extend(others.filter_map(|d| {
         let artifact = Artifact::from_document(&d.document).ok()?;
         Some((d.name.clone(), artifact.inputs.into_iter().map(|i| i.name).collect()))

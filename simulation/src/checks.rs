@@ -101,7 +101,7 @@ fn owners(acks: &[Ack], catalogs: &BTreeMap<u64, Arc<Catalog>>) -> Vec<String> {
         // Rows whose tablet was never cut or merged: ids are not used again, so who has the same one always had it.
         tablets.entry(&ack.key).or_insert_with(|| {
             let holds = |t: &&Tablet| t.range.contains(&ack.key);
-            let of = |c: &Arc<Catalog>| c.table(TABLE).and_then(|table| c.tablets_of(table.id).find(holds)).map(|t| t.id);
+            let of = |c: &Arc<Catalog>| c.table(TABLE).and_then(|table| c.tablets_of(table.id).iter().find(holds)).map(|t| t.id);
             catalogs.values().filter_map(of).collect()
         });
     }
@@ -125,11 +125,11 @@ fn catalogs(catalogs: &BTreeMap<u64, Arc<Catalog>>) -> Vec<String> {
         let lost = tables.iter().filter(|id| catalog.table_by_id(**id).is_none());
         wrong.extend(lost.map(|id| format!("catalog {version}: table {id} is lost")));
         tables = catalog.tables.iter().map(|t| t.id).collect();
-        for table in &catalog.tables {
-            let tablets: Vec<_> = catalog.tablets_of(table.id).collect();
-            wrong.extend(gap(&tablets).map(|gap| format!("catalog {version}: table '{}' {gap}", table.name)));
+        for table in catalog.tables.iter() {
+            let tablets = catalog.tablets_of(table.id);
+            wrong.extend(gap(tablets).map(|gap| format!("catalog {version}: table '{}' {gap}", table.name)));
         }
-        for tablet in &catalog.tablets {
+        for tablet in catalog.tablets.iter() {
             let before = epochs.insert(tablet.id, tablet.epoch);
             if before.is_some_and(|before| before > tablet.epoch) {
                 wrong.push(format!("catalog {version}: the epoch of tablet {} falls from {before:?} to {:?}", tablet.id, tablet.epoch));
@@ -140,7 +140,7 @@ fn catalogs(catalogs: &BTreeMap<u64, Arc<Catalog>>) -> Vec<String> {
 }
 
 /// Where tablets in key order leave a key out or have it twice.
-fn gap(tablets: &[&Tablet]) -> Option<String> {
+fn gap(tablets: &[Tablet]) -> Option<String> {
     let mut next = Some(Bytes::new());
     for tablet in tablets {
         if next.as_ref() != Some(&tablet.range.start) {
@@ -245,8 +245,8 @@ mod tests {
             open: false,
         };
         let (low, high) = (tablet(1, "", Some("m")), tablet(2, "m", None));
-        assert_eq!(gap(&[&low, &high]), None);
-        for wrong in [vec![&low], vec![&high], vec![], vec![&high, &low]] {
+        assert_eq!(gap(&[low.clone(), high.clone()]), None);
+        for wrong in [vec![low.clone()], vec![high.clone()], vec![], vec![high, low]] {
             assert!(gap(&wrong).is_some(), "{wrong:?}");
         }
     }

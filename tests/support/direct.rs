@@ -158,8 +158,12 @@ impl Place {
     /// Where the only tablet of a table is open; `None` while it is not.
     pub fn of(catalog: &Catalog, name: &str) -> Option<Self> {
         let table = catalog.table(name)?.clone();
-        let tablet = catalog.tablets_of(table.id).find(|t| t.open)?;
-        Some(Self { target: Target::new(table.id, tablet.id), address: catalog.address_of(tablet)?.to_owned(), table })
+        let tablet = catalog.tablets_of(table.id).iter().find(|t| t.open)?;
+        Some(Self {
+            target: Target::new(table.id, tablet.id),
+            address: catalog.address_of(tablet)?.to_owned(),
+            table: Table::clone(&table),
+        })
     }
 
     fn key(&self, k: i64) -> bytes::Bytes {

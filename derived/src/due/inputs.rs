@@ -13,10 +13,18 @@ use std::time::Duration;
 pub(super) struct Inputs<'a> {
     pub facts: &'a Facts<'a>,
     pub artifact: &'a Artifact,
+    /// Of other tables.
     pub states: &'a BTreeMap<String, State>,
+    /// Of this table, if it reads itself.
+    pub own: Option<State>,
 }
 
 impl Inputs<'_> {
+    /// Where a derived input stands.
+    fn state(&self, name: &str) -> Option<&State> {
+        if name == self.artifact.name { self.own.as_ref() } else { self.states.get(name) }
+    }
+
     /// Nothing before this is computed: as declared, or the first window that some input row reaches.
     pub fn start(&self, window: &OutputWindow) -> Option<Micros> {
         let declared = window.start.map(|s| window.windows.floor(s));
@@ -25,7 +33,7 @@ impl Inputs<'_> {
 
     fn first_window(&self, window: &OutputWindow, input: &Input) -> Option<Micros> {
         let time = input.time.as_ref()?;
-        let earliest = match self.states.get(&input.name).and_then(|s| s.start) {
+        let earliest = match self.state(&input.name).and_then(|s| s.start) {
             Some(start) => time.value(start),
             None => *self.facts.earliest.get(&self.facts.catalog.table(&input.name)?.id)?,
         };
@@ -42,7 +50,7 @@ impl Inputs<'_> {
     /// Windows that an ancestor's due windows reach, by the name of the input they come through.
     pub fn unsettled(&self) -> impl Iterator<Item = (&str, RangeSet)> {
         self.artifact.inputs.iter().filter_map(|input| {
-            let state = self.states.get(&input.name)?;
+            let state = self.state(&input.name)?;
             Some((input.name.as_str(), self.reached(input, &state.unsettled)))
         })
     }
@@ -51,7 +59,7 @@ impl Inputs<'_> {
     pub fn mixed(&self) -> BTreeMap<String, RangeSet> {
         let mut out: BTreeMap<String, RangeSet> = BTreeMap::new();
         for input in &self.artifact.inputs {
-            for (ancestor, windows) in self.states.get(&input.name).into_iter().flat_map(|s| &s.mixed) {
+            for (ancestor, windows) in self.state(&input.name).into_iter().flat_map(|s| &s.mixed) {
                 let reached = self.reached(input, windows);
                 if !reached.is_empty() {
                     let all = out.entry(ancestor.clone()).or_default();
@@ -64,7 +72,7 @@ impl Inputs<'_> {
 
     /// What keeps any run of this table from starting.
     pub fn missing(&self) -> Option<String> {
-        self.artifact.inputs.iter().find_map(|input| match self.states.get(&input.name) {
+        self.artifact.inputs.iter().find_map(|input| match self.state(&input.name) {
             Some(state) if !state.published && input.need != Need::Complete => Some(format!("{} has no version yet", input.name)),
             None if input.derived => Some(format!("the definition of {} does not decode", input.name)),
             None if self.facts.catalog.table(&input.name).is_none() => Some(format!("table {} does not exist", input.name)),
@@ -111,7 +119,7 @@ impl Inputs<'_> {
 
     /// The end of what is complete of an input; `None`: it is not complete by time.
     fn end(&self, input: &Input) -> Option<Micros> {
-        match self.states.get(&input.name) {
+        match self.state(&input.name) {
             Some(state) => input.time.as_ref()?.windows.as_ref().map(|_| state.complete.ranges().last().map_or(Micros::MIN, |r| r.1)),
             None => Some(raw_watermark(self.facts, &input.name).unwrap_or(Micros::MIN)),
         }
@@ -129,7 +137,7 @@ impl Inputs<'_> {
 
     fn covers(&self, window: &OutputWindow, input: &Input, start: Micros, end: Micros) -> bool {
         let reads = self.reads(window, input, start, end);
-        match (self.states.get(&input.name), &input.time) {
+        match (self.state(&input.name), &input.time) {
             (Some(state), Some(time)) if time.windows.is_some() => state.complete.covers(reads.start, reads.end),
             (Some(state), _) => state.published,
             (None, _) => raw_watermark(self.facts, &input.name).is_some_and(|w| reads.end <= w),
@@ -144,6 +152,6 @@ fn raw_watermark(facts: &Facts<'_>, name: &str) -> Option<Micros> {
     if facts.catalog.ingesting.contains(&table.id) {
         return None;
     }
-    let set = facts.catalog.watermarks.iter().find(|(id, _)| *id == table.id).map(|(_, at)| *at);
+    let set = facts.catalog.watermarks.get(&table.id).copied();
     Some(set.unwrap_or_else(|| facts.now.before(table.lateness())))
 }

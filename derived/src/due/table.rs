@@ -16,8 +16,8 @@ pub(super) fn decide(facts: &Facts<'_>, artifact: &Artifact, states: &BTreeMap<S
     let id = facts.catalog.table(&artifact.name)?.id;
     let blank = blank(id);
     let published = facts.catalog.published(id).unwrap_or(&blank);
-    let with_itself = itself(facts, artifact, published, states);
-    let inputs = Inputs { facts, artifact, states: with_itself.as_ref().unwrap_or(states) };
+    let inputs = Inputs { facts, artifact, states, own: None };
+    let inputs = Inputs { own: itself(&inputs, published), ..inputs };
     let table = Deciding { facts, artifact, published, inputs };
     Some(match &artifact.window {
         Some(window) => table.windowed(window),
@@ -26,18 +26,11 @@ pub(super) fn decide(facts: &Facts<'_>, artifact: &Artifact, states: &BTreeMap<S
 }
 
 /// What a table that reads itself may expect of its own earlier windows.
-fn itself(
-    facts: &Facts<'_>,
-    artifact: &Artifact,
-    published: &Published,
-    states: &BTreeMap<String, State>,
-) -> Option<BTreeMap<String, State>> {
-    let window = artifact.window.as_ref().filter(|_| artifact.reads_itself())?;
-    let inputs = Inputs { facts, artifact, states };
+fn itself(inputs: &Inputs<'_>, published: &Published) -> Option<State> {
+    let window = inputs.artifact.window.as_ref().filter(|_| inputs.artifact.reads_itself())?;
     let (start, frozen) = (inputs.start(window), inputs.frozen(window));
     let before = start.map_or_else(RangeSet::empty, |s| RangeSet::of(Micros::MIN, s));
-    let own = State { complete: published.complete.union(&before).union(&frozen), published: true, start, ..State::default() };
-    Some(states.iter().map(|(name, state)| (name.clone(), state.clone())).chain([(artifact.name.clone(), own)]).collect())
+    Some(State { complete: published.complete.union(&before).union(&frozen), published: true, start, ..State::default() })
 }
 
 fn blank(table: TableId) -> Published {
@@ -248,7 +241,8 @@ impl Deciding<'_> {
     /// Windows with changes that no run has computed.
     fn dirty(&self) -> RangeSet {
         let followed = self.published.inputs.iter().map(|i| &i.dirty);
-        let pending = self.facts.pending.iter().filter(|((table, _), _)| *table == self.published.table).map(|(_, w)| w);
+        let table = self.published.table;
+        let pending = self.facts.pending.range((table, TableId(0))..=(table, TableId(u64::MAX))).map(|(_, w)| w);
         followed.chain(pending).fold(RangeSet::empty(), |all, w| all.union(w))
     }
 

@@ -40,10 +40,10 @@ fn world(tables: &[(&str, &str, &str)]) -> World {
     let raw = |id: u64, text: &str| {
         Table::create(TableId(id), TableKind::Raw, serde_yaml_ng::from_str::<TableSpec>(text).unwrap()).unwrap().into()
     };
-    catalog.tables = vec![raw(1, EVENTS), raw(2, USERS)];
+    catalog.tables = [raw(1, EVENTS), raw(2, USERS)].into_iter().collect();
     for (i, (name, ..)) in tables.iter().enumerate() {
         let artifact = found.artifacts().find(|a| a.name == format!("g.{name}")).unwrap();
-        catalog.tables.push(Table::create(TableId(10 + i as u64), TableKind::Derived, artifact.spec.clone()).unwrap().into());
+        catalog.tables.insert(Table::create(TableId(10 + i as u64), TableKind::Derived, artifact.spec.clone()).unwrap().into());
     }
     World {
         now: at("2026-01-03T12:00:00Z"),
@@ -60,18 +60,7 @@ fn world(tables: &[(&str, &str, &str)]) -> World {
 
 impl World {
     fn decide(&self, name: &str) -> Decision {
-        let facts = Facts {
-            now: self.now,
-            catalog: &self.catalog,
-            artifacts: &self.artifacts,
-            earliest: &self.earliest,
-            pending: &self.pending,
-            failures: &self.failures,
-            last_run: &self.last_run,
-            idle: &self.idle,
-            max_windows: self.max_windows,
-        };
-        decide(&facts).into_iter().find(|d| d.table == format!("g.{name}")).unwrap()
+        decide(&self.facts()).into_iter().find(|d| d.table == format!("g.{name}")).unwrap()
     }
 
     /// The windows that run now, as one set.
@@ -88,7 +77,7 @@ impl World {
         let table = self.id(name);
         let none = RangeSet::empty;
         let (forced, claimed) = (none(), none());
-        self.catalog.published.push(Published {
+        let published = Published {
             table,
             version: Seq(1),
             published_at: Micros(0),
@@ -98,8 +87,13 @@ impl World {
             inputs: Vec::new(),
             claimed,
             runs: Vec::new(),
-        });
-        self.catalog.published.last_mut().unwrap()
+        };
+        self.catalog.published.insert(table, Arc::new(published));
+        self.published(table)
+    }
+
+    fn published(&mut self, table: TableId) -> &mut Published {
+        Arc::make_mut(self.catalog.published.get_mut(&table).unwrap())
     }
 
     fn change(&mut self, name: &str, input: TableId, windows: RangeSet) {
@@ -114,14 +108,9 @@ impl World {
     fn pause(&mut self, name: &str) {
         let table = self.id(name);
         let text = String::new;
-        self.catalog.definitions.push(Definition {
-            name: format!("g.{name}"),
-            table,
-            document: text(),
-            fingerprint: text(),
-            paused: true,
-            applied_at: Micros(0),
-        });
+        let definition =
+            Definition { name: format!("g.{name}"), table, document: text(), fingerprint: text(), paused: true, applied_at: Micros(0) };
+        self.catalog.definitions.insert(definition.name.clone(), Arc::new(definition));
     }
 }
 
@@ -152,7 +141,7 @@ fn a_window_runs_when_its_inputs_are_complete_and_no_sooner() {
 #[test]
 fn a_watermark_that_the_loader_set_counts_instead_of_the_clock() {
     let mut w = daily();
-    w.catalog.watermarks.push((EVENTS_ID, at("2026-01-02")));
+    w.catalog.watermarks.insert(EVENTS_ID, at("2026-01-02"));
     w.now = at("2026-02-01");
     assert_eq!(w.runs("a"), days(1, 2));
 }
@@ -160,7 +149,7 @@ fn a_watermark_that_the_loader_set_counts_instead_of_the_clock() {
 #[test]
 fn while_a_bulk_ingest_is_open_windowed_readers_wait_unless_eager() {
     let mut w = world(&[("a", FROM_EVENTS, DAILY), ("b", FROM_EVENTS, &format!("{DAILY}\neager: true"))]);
-    w.catalog.ingesting.push(EVENTS_ID);
+    w.catalog.ingesting.insert(EVENTS_ID);
     assert_eq!(w.runs("a"), RangeSet::empty());
     assert_eq!(w.runs("b"), days(1, 4));
     assert!(w.decide("b").runs.iter().all(|r| !r.complete));
@@ -225,7 +214,8 @@ fn a_window_marked_by_force_runs() {
     w.publish("a", days(1, 3), days(1, 3)).forced = days(2, 3);
     let decision = w.decide("a");
     assert_eq!((w.runs("a"), decision.runs[0].reason), (days(2, 3), "backfill"));
-    w.catalog.published[0].forced = days(1, 3);
+    let a = w.id("a");
+    w.published(a).forced = days(1, 3);
     assert_eq!(w.decide("a").runs[0].reason, "changed definition");
 }
 
@@ -375,8 +365,9 @@ fn a_merge_may_write_any_row() {
 #[test]
 fn windows_that_read_what_an_input_no_longer_holds_are_frozen() {
     let mut w = daily();
-    let events = Arc::make_mut(&mut w.catalog.tables[0]);
+    let mut events = Table::clone(w.catalog.table_by_id(EVENTS_ID).unwrap());
     events.families.iter_mut().for_each(|f| f.gc = common::schema::GcRule::MaxAgeSeconds(3 * 86_400));
+    w.catalog.tables.insert(Arc::new(events));
     w.now = at("2026-01-08T12:00:00Z");
     w.publish("a", days(1, 8), days(1, 8)).forced = days(2, 3);
     w.change("a", EVENTS_ID, days(4, 7));
@@ -445,4 +436,111 @@ fn windows_of_a_table_that_reads_itself_run_in_order_one_at_a_time() {
 fn a_decision_is_the_same_for_the_same_facts() {
     let w = world(&[("a", FROM_EVENTS, DAILY), ("b", FROM_A, DAILY)]);
     assert_eq!((w.decide("a"), w.decide("b")), (w.decide("a"), w.decide("b")));
+}
+
+/// One change of the facts of one table of [`diamond`].
+#[derive(Clone, Debug)]
+enum Step {
+    Publish(RangeSet, RangeSet),
+    Force(RangeSet),
+    Claim(RangeSet),
+    Change(RangeSet),
+    Settle,
+    Fail(u32),
+    Recover,
+    Rest,
+    Pause(bool),
+}
+
+const DIAMOND: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// `a` and `b` read events, `c` both of them, `d` reads `c` and itself, `e` is `a` as a whole, `f` reads `e` and `d`.
+fn diamond() -> World {
+    let own = "select c.day, c.n + coalesce(b.n, 0) as n from g.c c left join g.d b on b.day = c.day - interval '1 day'";
+    let columns = format!("{DAILY}\ncolumns: {{day: {{type: date}}, n: {{type: int64}}}}");
+    world(&[
+        ("a", FROM_EVENTS, DAILY),
+        ("b", "select at::date as day, count(*) + 1 as n from raw.events group by 1", DAILY),
+        ("c", "select a.day, a.n + b.n as n from g.a a join g.b b on a.day = b.day", DAILY),
+        ("d", own, &columns),
+        ("e", FROM_A, WHOLE),
+        ("f", "select d.day, d.n + e.n as n from g.d d join g.e e on d.day = e.day", DAILY),
+    ])
+}
+
+impl World {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            now: self.now,
+            catalog: &self.catalog,
+            artifacts: &self.artifacts,
+            earliest: &self.earliest,
+            pending: &self.pending,
+            failures: &self.failures,
+            last_run: &self.last_run,
+            idle: &self.idle,
+            max_windows: self.max_windows,
+        }
+    }
+
+    fn step(&mut self, name: &str, step: &Step) {
+        let id = self.id(name);
+        if self.catalog.published(id).is_none() {
+            self.publish(name, RangeSet::empty(), RangeSet::empty()).version = Seq(0);
+        }
+        match step {
+            Step::Publish(windows, complete) => {
+                let published = self.published(id);
+                published.version = Seq(published.version.0 + 1);
+                (published.windows, published.complete) = (published.windows.union(windows), complete.clone());
+            }
+            Step::Force(windows) => self.published(id).forced = windows.clone(),
+            Step::Claim(windows) => self.published(id).claimed = windows.clone(),
+            Step::Change(windows) => self.change(name, EVENTS_ID, windows.clone()),
+            Step::Settle => self.pending.retain(|(table, _), _| *table != id),
+            Step::Fail(attempts) => self.fail(name, days(1, 2), *attempts),
+            Step::Recover => self.failures.retain(|f| f.table != id),
+            Step::Rest => drop(self.last_run.insert(id, self.now)),
+            Step::Pause(true) => self.pause(name),
+            Step::Pause(false) => drop(self.catalog.definitions.remove(&format!("g.{name}"))),
+        }
+    }
+}
+
+fn steps() -> impl proptest::strategy::Strategy<Value = Vec<(usize, Step)>> {
+    use proptest::prelude::*;
+    let some = || (1..5_u32, 1..4_u32).prop_map(|(from, n)| days(from, from + n));
+    let step = prop_oneof![
+        4 => (some(), some()).prop_map(|(windows, complete)| Step::Publish(windows, complete)),
+        1 => some().prop_map(Step::Force),
+        2 => some().prop_map(Step::Claim),
+        1 => Just(Step::Claim(RangeSet::empty())),
+        3 => some().prop_map(Step::Change),
+        2 => Just(Step::Settle),
+        1 => (0..9_u32).prop_map(Step::Fail),
+        1 => Just(Step::Recover),
+        1 => Just(Step::Rest),
+        1 => any::<bool>().prop_map(Step::Pause),
+    ];
+    prop::collection::vec((0..DIAMOND.len(), step), 1..40)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn deciding_on_what_changed_gives_what_deciding_on_everything_gives(steps in steps()) {
+        let mut w = diamond();
+        w.now = at("2026-01-06T12:00:00Z");
+        let mut decider = Decider::default();
+        decider.decide_all(&w.facts());
+        for (table, step) in steps {
+            let name = DIAMOND[table];
+            w.step(name, &step);
+            decider.decide(&w.facts(), [format!("g.{name}")]);
+            let mut all = decide(&w.facts());
+            all.sort_by(|a, b| a.table.cmp(&b.table));
+            proptest::prop_assert_eq!(decider.decisions().cloned().collect::<Vec<_>>(), all, "after {:?} of {}", step, name);
+        }
+    }
 }

@@ -524,13 +524,16 @@ fn a_plan_says_what_applying_would_change() {
         |name: &str, n: u32| format!("name: a.{name}\nkey: {{partition: [user_id]}}\nsql: select user_id, {n} as n from raw.events\n");
     let project = compiled(&[("derived/x.yaml", &file("x", 1)), ("derived/y.yaml", &file("y", 1)), ("derived/z.yaml", &file("z", 1))]);
     let before = compiled(&[("derived/x.yaml", &file("x", 1)), ("derived/y.yaml", &file("y", 2)), ("derived/old.yaml", &file("old", 1))]);
-    let applied = |a: &Artifact| Definition {
-        name: a.name.clone(),
-        table: TableId(1),
-        document: a.to_document().unwrap(),
-        fingerprint: a.fingerprint.clone(),
-        paused: false,
-        applied_at: Micros(0),
+    let applied = |a: &Artifact| {
+        let definition = Definition {
+            name: a.name.clone(),
+            table: TableId(1),
+            document: a.to_document().unwrap(),
+            fingerprint: a.fingerprint.clone(),
+            paused: false,
+            applied_at: Micros(0),
+        };
+        (a.name.clone(), std::sync::Arc::new(definition))
     };
     let catalog = Catalog { definitions: before.artifacts().map(applied).collect(), ..Catalog::default() };
     let plan = plan(&project, &catalog, Wanted { prune: true, ..Wanted::default() }).unwrap();

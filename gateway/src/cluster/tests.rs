@@ -74,10 +74,10 @@ impl State {
             self.seen.extend(known);
         }
         self.catalog.as_ref().unwrap().send_modify(|catalog| {
-            let was = catalog.tablets.iter().position(|t| t.id.0 == tablet).unwrap();
-            let part = |id: u64| Tablet { id: TabletId(id), range: self.ranges[&id].clone(), ..catalog.tablets[was].clone() };
-            let parts = ids.map(part);
-            catalog.tablets.splice(was..=was, parts);
+            let was = catalog.tablets.get(TabletId(tablet)).unwrap();
+            let part = |id: u64| Tablet { id: TabletId(id), range: self.ranges[&id].clone(), ..was.clone() };
+            let others = catalog.tablets.iter().filter(|t| t.id != was.id).cloned();
+            catalog.tablets = Arc::new(others.chain(ids.map(part)).collect::<Vec<_>>().into());
             catalog.version += 1;
         });
     }
@@ -236,10 +236,12 @@ impl Tablets for Fake {
 
 fn whole(catalog: Catalog) -> CatalogChanges {
     let Catalog { version, tables, tablets, servers, .. } = catalog;
-    fn put<T: Keyed>(items: Vec<T>) -> Part<T> {
-        Part { put: items, gone: Vec::new() }
+    fn put<T: Keyed>(items: impl IntoIterator<Item = T>) -> Part<T> {
+        Part { put: items.into_iter().collect(), gone: Vec::new() }
     }
-    CatalogChanges { version, tables: put(tables), tablets: put(tablets), servers: put(servers), ..CatalogChanges::default() }
+    let (tables, tablets) = (put(tables.iter().cloned()), put(tablets.iter().cloned()));
+    let servers = put(servers.values().map(|s| Server::clone(s)));
+    CatalogChanges { version, tables, tablets, servers, ..CatalogChanges::default() }
 }
 
 /// A master that only shows a catalog, without definitions and what belongs to them.
@@ -291,8 +293,9 @@ async fn setup_hedged(hedge_after: Option<Duration>) -> Setup {
     let tablets: Vec<_> = cut(&["h".into(), "p".into()]).into_iter().enumerate().map(tablet).collect();
     let fake = Fake::default();
     fake.state.lock().unwrap().ranges = tablets.iter().map(|t| (t.id.0, t.range.clone())).collect();
-    let servers = vec![Server { id: ServerId(1), address: address.clone() }];
-    let shown = Catalog { version: 1, tables: vec![Arc::new(table.clone())], tablets, servers, ..Catalog::default() };
+    let servers = [(ServerId(1), Arc::new(Server { id: ServerId(1), address: address.clone() }))].into_iter().collect();
+    let (tables, tablets) = (vec![Arc::new(table.clone())].into(), Arc::new(tablets.into()));
+    let shown = Catalog { version: 1, tables, tablets, servers, ..Catalog::default() };
     let (catalog, watched) = watch::channel(shown);
     let server = tonic::transport::Server::builder()
         .add_service(TabletsServer::new(fake.clone()))

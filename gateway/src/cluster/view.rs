@@ -2,39 +2,22 @@ use common::catalog::{Catalog, CatalogChanges, Tablet};
 use common::ids::{TableId, TabletId};
 use common::schema::Table;
 use common::{Error, Result};
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::sync::Arc;
 use strsim::levenshtein;
 
 /// Names further apart than this are no typing mistakes of each other.
 const NEAR: usize = 3;
 
-/// The catalog as this process last saw it, indexed for routing.
+/// The catalog as this process last saw it, for routing.
 #[derive(Debug, Default)]
 pub(super) struct View {
     catalog: Arc<Catalog>,
-    tables: BTreeMap<String, Arc<Table>>,
-    /// Where each table's tablets lie in the catalog, which has them in key order.
-    tablets: HashMap<TableId, Range<usize>>,
-    /// Where each tablet lies in the catalog.
-    places: HashMap<TabletId, usize>,
 }
 
 impl View {
     /// The view after changes; `None` if they do not begin at this one.
     pub(super) fn after(&self, changes: CatalogChanges) -> Option<Self> {
-        self.catalog.after(changes).map(Self::of)
-    }
-
-    fn of(catalog: Catalog) -> Self {
-        let tables = catalog.tables.iter().map(|t| (t.name.clone(), t.clone())).collect();
-        let mut tablets: HashMap<_, Range<usize>> = HashMap::new();
-        for (at, tablet) in catalog.tablets.iter().enumerate() {
-            tablets.entry(tablet.table).or_insert(at..at).end = at + 1;
-        }
-        let places = catalog.tablets.iter().enumerate().map(|(at, t)| (t.id, at)).collect();
-        Self { catalog: Arc::new(catalog), tables, tablets, places }
+        self.catalog.after(changes).map(|catalog| Self { catalog: Arc::new(catalog) })
     }
 
     pub(super) fn catalog(&self) -> &Arc<Catalog> {
@@ -42,12 +25,12 @@ impl View {
     }
 
     pub(super) fn tables(&self) -> Vec<Arc<Table>> {
-        self.tables.values().cloned().collect()
+        self.catalog.tables.by_name().cloned().collect()
     }
 
     pub(super) fn table(&self, name: &str) -> Result<Arc<Table>> {
-        self.tables.get(name).cloned().ok_or_else(|| {
-            let near = near(name, self.tables.keys().map(String::as_str));
+        self.catalog.table(name).cloned().ok_or_else(|| {
+            let near = near(name, self.catalog.tables.by_name().map(|t| t.name.as_str()));
             let hint = if near.is_empty() { String::new() } else { format!(": did you mean {}?", near.join(" or ")) };
             Error::not_found(format!("there is no table '{name}'{hint}"))
         })
@@ -55,10 +38,10 @@ impl View {
 
     /// A table's tablets in key order; `NotFound` if the table has gone.
     pub(super) fn tablets(&self, table: &Table) -> Result<&[Tablet]> {
-        let tablets = self.tablets.get(&table.id).filter(|_| self.tables.contains_key(&table.name));
-        tablets
-            .and_then(|places| self.catalog.tablets.get(places.clone()))
-            .ok_or_else(|| Error::not_found(format!("table '{}' has been dropped", table.name)))
+        match self.catalog.tablets_of(table.id) {
+            tablets if !tablets.is_empty() && self.catalog.table_by_id(table.id).is_some() => Ok(tablets),
+            _ => Err(Error::not_found(format!("table '{}' has been dropped", table.name))),
+        }
     }
 
     /// The tablet that holds `key`.
@@ -85,7 +68,7 @@ impl View {
     }
 
     pub(super) fn tablet(&self, table: TableId, id: TabletId) -> Option<&Tablet> {
-        self.catalog.tablets.get(*self.places.get(&id)?).filter(|t| t.table == table)
+        self.catalog.tablets.get(id).filter(|t| t.table == table)
     }
 }
 

@@ -62,7 +62,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Refused> {
 pub async fn cluster(State(app): State<Arc<App>>) -> axum::Json<ClusterInfo> {
     let catalog = app.cluster.catalog();
     let open_at = |id| catalog.tablets.iter().filter(|t| t.open && t.server == Some(id)).count();
-    let servers = catalog.servers.iter().map(|s| ServerInfo { id: s.id.0, address: s.address.clone(), tablets: open_at(s.id) });
+    let servers = catalog.servers.values().map(|s| ServerInfo { id: s.id.0, address: s.address.clone(), tablets: open_at(s.id) });
     let name = |id| catalog.table_by_id(id).map_or("", |t| t.name.as_str());
     let place = |t: &Tablet| TabletPlace::new((t.id.0, t.epoch.0), name(t.table), &t.range, t.server);
     let tablets = catalog.tablets.iter().map(|t| TabletInfo { place: place(t), open: t.open });

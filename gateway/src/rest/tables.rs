@@ -60,8 +60,8 @@ pub struct Watermark {
 
 impl TableInfo {
     fn of(table: &Table, catalog: &Catalog) -> Self {
-        let tablets: Vec<_> = catalog.tablets_of(table.id).collect();
-        let watermark = catalog.watermarks.iter().find(|(id, _)| *id == table.id).map(|(_, at)| at.to_rfc3339());
+        let tablets = catalog.tablets_of(table.id);
+        let watermark = catalog.watermarks.get(&table.id).map(|at| at.to_rfc3339());
         Self {
             name: table.name.clone(),
             kind: table.kind,

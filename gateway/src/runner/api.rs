@@ -145,7 +145,7 @@ pub async fn pause(cluster: &Arc<Cluster>, runner: Option<&Arc<Runner>>, name: &
 fn find(cluster: &Cluster, name: &str) -> Result<Definition> {
     let catalog = cluster.catalog();
     catalog.definition(name).cloned().ok_or_else(|| {
-        let near = near(name, catalog.definitions.iter().map(|d| d.name.as_str()));
+        let near = near(name, catalog.definitions.values().map(|d| d.name.as_str()));
         let hint = if near.is_empty() { String::new() } else { format!(": did you mean {}?", near.join(" or ")) };
         Error::not_found(format!("no definition makes a table '{name}'{hint}"))
     })

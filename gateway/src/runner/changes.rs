@@ -3,6 +3,7 @@
 use super::query::columns_read;
 use crate::cluster::Cluster;
 use crate::rows::arrow::TypedColumn;
+use common::ids::TableId;
 use common::schema::Table;
 use common::time::Micros;
 use common::value::{Value, ValueType};
@@ -84,6 +85,49 @@ pub async fn changed(cluster: &Arc<Cluster>, followed: &Followed<'_>, from: &Ver
         }
     }
     Ok(times.changed(followed.input))
+}
+
+/// What changed, asked once for all readers that ask the same.
+#[derive(Default)]
+pub struct SharedScans(Vec<(Asked, Changed)>);
+
+#[derive(PartialEq)]
+struct Asked {
+    table: TableId,
+    from: VersionMap,
+    to: VersionMap,
+    columns: Vec<String>,
+    time: Option<(String, bool)>,
+    is_bounded: bool,
+}
+
+impl SharedScans {
+    /// As [`changed`].
+    ///
+    /// # Errors
+    /// `Unavailable` and the like.
+    pub async fn changed(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        followed: &Followed<'_>,
+        from: &VersionMap,
+        to: &VersionMap,
+    ) -> Result<Changed> {
+        let asked = Asked {
+            table: followed.table.id,
+            from: from.clone(),
+            to: to.clone(),
+            columns: followed.columns.to_vec(),
+            time: followed.input.time.as_ref().map(|t| (t.column.clone(), t.date)),
+            is_bounded: followed.input.reach.is_bounded(),
+        };
+        if let Some((_, found)) = self.0.iter().find(|(known, _)| *known == asked) {
+            return Ok(found.clone());
+        }
+        let found = changed(cluster, followed, from, to).await?;
+        self.0.push((asked, found.clone()));
+        Ok(found)
+    }
 }
 
 /// What changed rows of an input say of event times; see [`changed`].

@@ -38,8 +38,8 @@ pub struct EnvironmentTable {
 #[must_use]
 pub fn list(catalog: &Catalog) -> Vec<EnvironmentView> {
     let mut found: BTreeMap<String, EnvironmentView> = BTreeMap::new();
-    let live = catalog.definitions.iter().map(|d| (d, None));
-    for (definition, until) in live.chain(catalog.retired.iter().map(|d| (d, Some(d.applied_at.after(UNDO_TTL).to_rfc3339())))) {
+    let live = catalog.definitions.values().map(|d| (d, None));
+    for (definition, until) in live.chain(catalog.retired.values().map(|d| (d, Some(d.applied_at.after(UNDO_TTL).to_rfc3339())))) {
         let (environment, name) = split(&definition.name);
         if environment.is_empty() {
             continue;
@@ -57,8 +57,13 @@ pub fn list(catalog: &Catalog) -> Vec<EnvironmentView> {
 /// `NotFound`; `FailedPrecondition` if one of its tables is not fresh.
 pub async fn promote(cluster: &Arc<Cluster>, runner: Option<&Arc<Runner>>, environment: &str) -> Result<()> {
     let catalog = cluster.catalog();
-    let members: Vec<&Definition> =
-        catalog.definitions.iter().chain(&catalog.retired).filter(|d| d.environment() == environment && !environment.is_empty()).collect();
+    let members: Vec<&Definition> = catalog
+        .definitions
+        .values()
+        .chain(catalog.retired.values())
+        .filter(|d| d.environment() == environment && !environment.is_empty())
+        .map(AsRef::as_ref)
+        .collect();
     if !environment.starts_with(UNDO) {
         let status = status(runner, None).await?;
         let stale = status.tables.iter().find(|t| t.state != "fresh" && members.iter().any(|m| m.name == t.table));

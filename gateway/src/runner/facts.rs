@@ -1,29 +1,27 @@
-//! What the decision depends on, kept from tick to tick so that nothing is read twice.
+//! What decisions depend on, kept from tick to tick: nothing is read twice, and what did not move is not looked at.
 //!
 //! Order within a tick: first the catalog and the clock, then the inputs' snapshots, then their changes. So a
 //! watermark seen is covered by the snapshot taken after it, and what is pending is exactly what lies
 //! between the published cursor and the pin.
 
-use super::changes::{Followed, columns_of};
+use super::changes::{Followed, SharedScans};
+use super::compiled::{Compiled, Definitions};
 use super::leads::Leads;
-use super::query;
+use super::looks::Looks;
 use crate::cluster::Cluster;
 use crate::sql::Sql;
 use common::Result;
-use common::catalog::{Catalog, Definition, FollowedInput};
+use common::catalog::{Catalog, FollowedInput};
 use common::ids::TableId;
 use common::schema::{Table, TableKind};
 use common::time::Micros;
 use common::version::{RangeSet, VersionMap};
 use derived::definition::OnChange;
 use derived::document::{Artifact, Input};
-use derived::sql::at_run_time;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use imbl::ordmap::DiffItem;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// While a definition waits for its first build, its raw inputs are looked at this often: each look reads all event times.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// What lies between a published cursor and a pin.
 #[derive(Clone, Debug)]
@@ -38,7 +36,7 @@ struct Follows<'a> {
     key: (TableId, TableId),
     compiled: &'a Compiled,
     input: &'a Input,
-    table: &'a Table,
+    table: &'a Arc<Table>,
     cursor: &'a FollowedInput,
 }
 
@@ -51,49 +49,6 @@ struct Scanned {
     leads: bool,
 }
 
-/// A compiled definition with what following its inputs takes.
-#[derive(Clone)]
-pub struct Compiled {
-    /// As in the catalog.
-    pub fingerprint: String,
-    /// As in the catalog.
-    applied_at: Micros,
-    /// Its inputs as its SQL names them, each with the table that it finds: that depends on what else its environment has.
-    found: Vec<(String, String)>,
-    /// The definition.
-    pub artifact: Arc<Artifact>,
-    /// The columns of each input whose changes count.
-    columns: Arc<HashMap<String, Vec<String>>>,
-}
-
-impl Compiled {
-    /// The columns of an input whose changes count.
-    #[must_use]
-    pub fn columns(&self, input: &str) -> &[String] {
-        self.columns.get(input).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    fn is_of(&self, definition: &Definition, catalog: &Catalog) -> bool {
-        let environment = definition.environment();
-        let same = self.fingerprint == definition.fingerprint && self.applied_at == definition.applied_at;
-        // In production names are what they say: nothing need be looked for.
-        same && (environment.is_empty() || self.finds_the_same(environment, catalog))
-    }
-
-    fn finds_the_same(&self, environment: &str, catalog: &Catalog) -> bool {
-        self.found.iter().all(|(input, found)| *found == found_in(catalog, environment, input))
-    }
-}
-
-/// A table without windows as last looked at.
-#[derive(Clone, Debug)]
-struct Looked {
-    pin: VersionMap,
-    /// `Some` once it was looked for at `pin` or before and lowered by all changes since.
-    earliest: Option<Option<Micros>>,
-    looked: Duration,
-}
-
 /// Changes found by a tick that no earlier tick had seen.
 pub struct News {
     /// The derived table.
@@ -104,207 +59,254 @@ pub struct News {
     pub retries: u32,
 }
 
-/// What one tick knows.
-pub struct Snapshot {
+/// What one tick found.
+pub struct Tick {
     /// Wall clock before anything was read.
     pub now: Micros,
-    /// Monotonic clock: every change that was visible by then is taken into account.
-    pub as_of: Duration,
     /// Tables, published versions, watermarks.
     pub catalog: Arc<Catalog>,
-    /// Definitions that decode and whose inputs could be read.
-    pub artifacts: BTreeMap<String, Arc<Artifact>>,
-    /// See [`derived::due::Facts::earliest`].
-    pub earliest: BTreeMap<TableId, Micros>,
-    /// See [`derived::due::Facts::pending`].
-    pub pending: BTreeMap<(TableId, TableId), RangeSet>,
-    /// The version of each (derived table, input) that a run of this tick reads.
-    pub pins: BTreeMap<(TableId, TableId), VersionMap>,
+    /// The tables some fact of which is other than in the tick before; `None`: any may be.
+    pub touched: Option<BTreeSet<String>>,
     /// What is new.
     pub news: Vec<News>,
-    /// Why definitions are left out, by table name.
-    pub broken: BTreeMap<String, String>,
 }
 
 /// Follows the inputs of all definitions.
 pub struct Follower {
     cluster: Arc<Cluster>,
     sql: Arc<Sql>,
-    compiled: HashMap<String, Compiled>,
+    /// As of the last tick.
+    catalog: Arc<Catalog>,
+    definitions: Definitions,
+    looks: Looks,
+    /// Monotonic: every change that was visible by then is taken into account.
+    as_of: Duration,
     scans: HashMap<(TableId, TableId), Scan>,
-    unwindowed: HashMap<TableId, Looked>,
+    /// To be followed again: their inputs could not be read, or a run was under way.
+    again: BTreeSet<String>,
+    /// Why inputs of definitions could not be followed.
+    lost: BTreeMap<String, String>,
+    artifacts: BTreeMap<String, Arc<Artifact>>,
+    earliest: BTreeMap<TableId, Micros>,
+    pending: BTreeMap<(TableId, TableId), RangeSet>,
+    pins: BTreeMap<(TableId, TableId), VersionMap>,
 }
 
 impl Follower {
     /// A follower that knows nothing yet.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, sql: Arc<Sql>) -> Self {
-        Self { cluster, sql, compiled: HashMap::new(), scans: HashMap::new(), unwindowed: HashMap::new() }
-    }
-
-    /// The definition of this table, as of the last tick.
-    #[must_use]
-    pub fn compiled(&self, name: &str) -> Option<&Compiled> {
-        self.compiled.get(name)
-    }
-
-    /// Looks at everything that may have moved. Inputs of tables in `busy` are left as they were.
-    pub async fn collect(&mut self, busy: &BTreeSet<TableId>) -> Snapshot {
-        let (now, as_of, catalog) = (self.cluster.clock().now(), self.cluster.clock().monotonic(), self.cluster.catalog());
-        let mut snapshot = Snapshot {
-            now,
-            as_of,
-            catalog: catalog.clone(),
+        Self {
+            cluster,
+            sql,
+            catalog: Arc::default(),
+            definitions: Definitions::default(),
+            looks: Looks::default(),
+            as_of: Duration::ZERO,
+            scans: HashMap::new(),
+            again: BTreeSet::new(),
+            lost: BTreeMap::new(),
             artifacts: BTreeMap::new(),
             earliest: BTreeMap::new(),
             pending: BTreeMap::new(),
             pins: BTreeMap::new(),
-            news: Vec::new(),
-            broken: BTreeMap::new(),
-        };
-        self.compile(&catalog, &mut snapshot).await;
-        self.look_at_unwindowed(&catalog, &mut snapshot).await;
-        for definition in &catalog.definitions {
-            if let Err(e) = self.follow(&catalog, definition, busy.contains(&definition.table), &mut snapshot).await {
-                tracing::warn!(table = %definition.name, error = %e, "inputs could not be followed");
-                snapshot.artifacts.remove(&definition.name);
-                snapshot.broken.insert(definition.name.clone(), e.message);
-            }
         }
-        self.forget(&catalog);
-        snapshot.earliest = self.unwindowed.iter().filter_map(|(id, raw)| Some((*id, raw.earliest??))).collect();
-        snapshot
     }
 
-    /// Decodes new and changed definitions.
-    async fn compile(&mut self, catalog: &Catalog, snapshot: &mut Snapshot) {
-        for definition in &catalog.definitions {
-            let known = self.compiled.get(&definition.name).filter(|c| c.is_of(definition, catalog));
-            let compiled = match known {
-                Some(compiled) => Ok(compiled.clone()),
-                None => self.compile_one(catalog, definition).await,
+    /// The definition of this table.
+    #[must_use]
+    pub fn compiled(&self, name: &str) -> Option<&Arc<Compiled>> {
+        self.definitions.compiled.get(name)
+    }
+
+    /// Whether changes are being built that are to take the place of others.
+    #[must_use]
+    pub fn promoting(&self) -> bool {
+        self.definitions.promoting
+    }
+
+    /// Definitions that decode and whose inputs could be read.
+    #[must_use]
+    pub fn artifacts(&self) -> &BTreeMap<String, Arc<Artifact>> {
+        &self.artifacts
+    }
+
+    /// Why a definition cannot be run.
+    #[must_use]
+    pub fn broken(&self, name: &str) -> Option<&String> {
+        self.definitions.broken.get(name).or_else(|| self.lost.get(name))
+    }
+
+    /// See [`derived::due::Facts::earliest`].
+    #[must_use]
+    pub fn earliest(&self) -> &BTreeMap<TableId, Micros> {
+        &self.earliest
+    }
+
+    /// See [`derived::due::Facts::pending`].
+    #[must_use]
+    pub fn pending(&self) -> &BTreeMap<(TableId, TableId), RangeSet> {
+        &self.pending
+    }
+
+    /// The version of an input that a run of a derived table reads now.
+    #[must_use]
+    pub fn pin(&self, table: TableId, input: TableId) -> Option<&VersionMap> {
+        self.pins.get(&(table, input))
+    }
+
+    /// Monotonic: every change that was visible by then is taken into account.
+    #[must_use]
+    pub fn as_of(&self) -> Duration {
+        self.as_of
+    }
+
+    /// Looks at what may have moved: at the catalog, and with `inputs` at tables that others write. Inputs of tables in `busy` are
+    /// left as they were.
+    pub async fn collect(&mut self, busy: &BTreeSet<TableId>, inputs: bool) -> Tick {
+        let (now, as_of, catalog) = (self.cluster.clock().now(), self.cluster.clock().monotonic(), self.cluster.catalog());
+        let before = std::mem::replace(&mut self.catalog, catalog.clone());
+        let renewed = !before.definitions.ptr_eq(&catalog.definitions) || !before.tables.is_same(&catalog.tables);
+        if renewed {
+            self.definitions.renew(&self.sql, &catalog).await;
+            self.forget();
+        }
+        let mut follow = if renewed { self.definitions.compiled.keys().cloned().collect() } else { self.moved(&before) };
+        if inputs || renewed {
+            follow.extend(self.look(as_of).await);
+        }
+        follow.extend(self.again.iter().filter(|name| !self.is_busy(name, busy)).cloned());
+        let lost = self.lost.len();
+        let news = self.follow_all(&follow, busy).await;
+        let readable = !renewed && lost == 0 && self.lost.is_empty();
+        if !readable {
+            let compiled = self.definitions.compiled.iter().filter(|(name, _)| !self.lost.contains_key(*name));
+            self.artifacts = compiled.map(|(name, c)| (name.clone(), c.artifact.clone())).collect();
+        }
+        let earliest = std::mem::replace(&mut self.earliest, self.looks.earliest());
+        let marks = before.watermarks == catalog.watermarks && before.ingesting == catalog.ingesting;
+        let same = readable && marks && earliest == self.earliest;
+        Tick { now, catalog, touched: same.then_some(follow), news }
+    }
+
+    fn is_busy(&self, name: &str, busy: &BTreeSet<TableId>) -> bool {
+        self.catalog.definition(name).is_some_and(|d| busy.contains(&d.table))
+    }
+
+    /// The definitions that may be due for other windows since `before`: their own books are others, or an input has a new version.
+    fn moved(&self, before: &Catalog) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for item in before.published.diff(&self.catalog.published) {
+            let (id, has_moved) = match item {
+                DiffItem::Add(id, _) | DiffItem::Remove(id, _) => (*id, true),
+                DiffItem::Update { old, new } => (*new.0, old.1.version != new.1.version),
             };
-            match compiled {
-                Ok(compiled) => {
-                    snapshot.artifacts.insert(definition.name.clone(), compiled.artifact.clone());
-                    self.compiled.insert(definition.name.clone(), compiled);
+            names.extend(self.catalog.table_by_id(id).map(|t| t.name.clone()));
+            if has_moved {
+                names.extend(self.definitions.readers_of(id).iter().cloned());
+            }
+        }
+        names
+    }
+
+    /// Looks at each table without windows that a definition reads; the readers of those that are other than before.
+    async fn look(&mut self, begun: Duration) -> BTreeSet<String> {
+        let (mut names, mut as_of) = (BTreeSet::new(), begun);
+        for (table, readers) in &self.definitions.unwindowed {
+            let unknown = !self.looks.knows_earliest(table.id);
+            // A reader that follows no changes so far has yet to learn where to begin.
+            let mut readers_begin = readers.iter().filter(|name| cursor(&self.catalog, name, table.id).is_none());
+            let first = table.time_column.is_some() && (unknown || readers_begin.next().is_some());
+            match self.looks.look(&self.cluster, &self.sql, &self.catalog, table, first).await {
+                Ok(true) => names.extend(readers.iter().cloned()),
+                Ok(false) => {}
+                Err(e) => tracing::warn!(table = %table.name, error = %e, "an input cannot be looked at"),
+            }
+            as_of = as_of.min(self.looks.at(table.id));
+        }
+        self.as_of = as_of;
+        names
+    }
+
+    async fn follow_all(&mut self, names: &BTreeSet<String>, busy: &BTreeSet<TableId>) -> Vec<News> {
+        let (mut news, mut scans) = (Vec::new(), SharedScans::default());
+        for name in names {
+            self.again.remove(name);
+            let Some(compiled) = self.definitions.compiled.get(name).cloned() else { continue };
+            let is_busy = self.is_busy(name, busy);
+            match self.follow(&compiled, is_busy, &mut scans).await {
+                Ok(found) => {
+                    self.lost.remove(name);
+                    news.extend(found);
+                    if is_busy {
+                        self.again.insert(name.clone());
+                    }
                 }
                 Err(e) => {
-                    self.compiled.remove(&definition.name);
-                    snapshot.broken.insert(definition.name.clone(), e.message);
+                    tracing::warn!(table = %name, error = %e, "inputs could not be followed");
+                    self.lost.insert(name.clone(), e.message);
+                    self.again.insert(name.clone());
                 }
             }
         }
-    }
-
-    async fn compile_one(&self, catalog: &Catalog, definition: &Definition) -> Result<Compiled> {
-        let written = Artifact::from_document(&definition.document)?;
-        let find = |input: &str| found_in(catalog, definition.environment(), input);
-        let found = written.inputs.iter().map(|i| (i.name.clone(), find(&i.name))).collect();
-        let artifact = written.placed(&definition.name, find)?;
-        let context = self.sql.context(HashMap::new())?;
-        let some_window = artifact.window.as_ref().map(|w| (w.windows.floor(Micros(0)), w.windows.next(Micros(0))));
-        let mut columns: HashMap<String, Vec<String>> = HashMap::new();
-        for query in artifact.queries(some_window).into_iter().take(1) {
-            let plan = query::plan(&context, &at_run_time(&query.sql, Micros(0))).await?;
-            columns = columns_of(&context, &plan, &artifact.inputs)?;
-        }
-        let (fingerprint, applied_at) = (definition.fingerprint.clone(), definition.applied_at);
-        Ok(Compiled { fingerprint, applied_at, found, artifact: Arc::new(artifact), columns: Arc::new(columns) })
-    }
-
-    /// Takes a snapshot of each table without windows that a definition reads.
-    async fn look_at_unwindowed(&mut self, catalog: &Catalog, snapshot: &mut Snapshot) {
-        let read: BTreeSet<_> = snapshot.artifacts.values().flat_map(|a| a.inputs.iter().map(|i| i.name.clone())).collect();
-        let windowed = |t: &&Table| snapshot.artifacts.get(&t.name).is_some_and(|a| a.window.is_some());
-        let tables: Vec<_> = read.iter().filter_map(|name| catalog.table(name)).filter(|t| !windowed(t)).collect();
-        for table in tables {
-            let wanted = self.needs_earliest(catalog, snapshot, table);
-            if let Err(e) = self.look_at(table, wanted).await {
-                tracing::warn!(table = %table.name, error = %e, "an input cannot be looked at");
-            }
-            snapshot.as_of = snapshot.as_of.min(self.unwindowed.get(&table.id).map_or(Duration::ZERO, |r| r.looked));
-        }
-    }
-
-    /// Whether some reader of `table` has yet to learn where to begin: it follows no changes so far.
-    fn needs_earliest(&self, catalog: &Catalog, snapshot: &Snapshot, table: &Table) -> bool {
-        let unknown = self.unwindowed.get(&table.id).is_none_or(|r| r.earliest.is_none());
-        let mut readers = snapshot.artifacts.values().filter(|a| a.input(&table.name).is_some());
-        table.time_column.is_some() && (unknown || readers.any(|a| cursor(catalog, &a.name, table.id).is_none()))
-    }
-
-    async fn look_at(&mut self, table: &Table, wants_earliest: bool) -> Result<()> {
-        let looked = self.cluster.clock().monotonic();
-        let known = self.unwindowed.get(&table.id).cloned();
-        let is_raw = table.kind != TableKind::Derived;
-        if is_raw && wants_earliest && known.as_ref().is_some_and(|r| r.earliest.is_some() && looked < r.looked + FIRST_LOOK) {
-            return Ok(());
-        }
-        let pin = self.cluster.snapshot(table).await?;
-        let mut earliest = known.as_ref().and_then(|r| r.earliest);
-        if wants_earliest && (earliest.is_none() || known.as_ref().is_none_or(|r| r.pin != pin)) {
-            let context = self.sql.context(HashMap::from([(table.id, pin.clone())]))?;
-            earliest = Some(query::earliest(&context, table).await?);
-        }
-        self.unwindowed.insert(table.id, Looked { pin, earliest, looked });
-        Ok(())
+        news
     }
 
     /// Turns what changed of a definition's inputs since its cursors into windows.
-    async fn follow(&mut self, catalog: &Catalog, definition: &Definition, busy: bool, snapshot: &mut Snapshot) -> Result<()> {
-        let Some(compiled) = self.compiled.get(&definition.name).cloned() else { return Ok(()) };
+    async fn follow(&mut self, compiled: &Compiled, busy: bool, scans: &mut SharedScans) -> Result<Vec<News>> {
+        let (catalog, name) = (self.catalog.clone(), &compiled.artifact.name);
+        let Some(own) = catalog.table(name).map(|t| t.id) else { return Ok(Vec::new()) };
         let (mut leads, mut found, mut pins) = (Leads::default(), Vec::new(), HashMap::new());
         for input in &compiled.artifact.inputs {
             let Some(table) = catalog.table(&input.name) else { continue };
-            let key = (definition.table, table.id);
-            let Some(newest) = self.newest(catalog, table) else { continue };
-            let cursor = cursor(catalog, &definition.name, table.id);
+            let key = (own, table.id);
+            let Some(newest) = self.newest(table) else { continue };
+            let cursor = cursor(&catalog, name, table.id);
             let to = match (cursor, self.scans.get(&key)) {
                 (Some(cursor), Some(scan)) if busy && scan.from == cursor.cursor => scan.to.clone(),
                 // Its run has just been published: what came since is looked at when it has ended here too.
                 (Some(cursor), _) if busy => cursor.cursor.clone(),
                 _ => newest,
             };
-            snapshot.pins.insert(key, to.clone());
+            self.pins.insert(key, to.clone());
             pins.insert(table.id, to.clone());
             let Some(cursor) = cursor else {
                 // Nothing was computed yet, or everything is due by force.
                 self.scans.remove(&key);
+                self.pending.remove(&key);
                 continue;
             };
-            let follows = Follows { key, compiled: &compiled, input, table, cursor };
-            found.push((key, self.scan(&follows, to, &mut leads).await?));
+            let follows = Follows { key, compiled, input, table, cursor };
+            found.push((key, self.scan(&follows, to, &mut leads, scans).await?));
         }
         let reached = match found.iter().any(|(_, s)| s.leads) {
             true => leads.windows(&self.sql, &compiled.artifact, pins).await?,
             false => RangeSet::empty(),
         };
+        let mut news = Vec::new();
         for (key, Scanned { mut scan, mut new, leads }) in found {
             if leads {
                 scan.windows = scan.windows.union(&reached);
                 new = reached.clone();
             }
             if !new.is_empty() {
-                snapshot.news.push(News { table: key.0, windows: new, retries: compiled.artifact.timing.retries });
+                news.push(News { table: key.0, windows: new, retries: compiled.artifact.timing.retries });
             }
-            snapshot.pending.insert(key, scan.windows.clone());
+            self.pending.insert(key, scan.windows.clone());
             self.scans.insert(key, scan);
         }
-        Ok(())
+        Ok(news)
     }
 
-    fn newest(&self, catalog: &Catalog, table: &Table) -> Option<VersionMap> {
-        match self.unwindowed.get(&table.id) {
-            Some(looked) => Some(looked.pin.clone()),
-            None if table.kind == TableKind::Derived => {
-                Some(VersionMap::whole(catalog.published(table.id).map(|p| p.version).unwrap_or_default()))
-            }
-            None => None,
+    fn newest(&self, table: &Table) -> Option<VersionMap> {
+        match self.looks.pin(table.id) {
+            Some(pin) if table.kind != TableKind::Derived => Some(pin.clone()),
+            None if table.kind != TableKind::Derived => None,
+            _ => Some(VersionMap::whole(self.catalog.published(table.id).map(|p| p.version).unwrap_or_default())),
         }
     }
 
-    async fn scan(&mut self, follows: &Follows<'_>, to: VersionMap, leads: &mut Leads) -> Result<Scanned> {
+    async fn scan(&mut self, follows: &Follows<'_>, to: VersionMap, leads: &mut Leads, scans: &mut SharedScans) -> Result<Scanned> {
         let Follows { key, compiled, input, table, cursor } = *follows;
         let known = self.scans.get(&key).filter(|scan| scan.from == cursor.cursor).cloned();
         let blank = || Scan { from: cursor.cursor.clone(), to: cursor.cursor.clone(), windows: RangeSet::empty() };
@@ -313,9 +315,12 @@ impl Follower {
             return Ok(scanned);
         }
         if input.on_change == OnChange::Exact {
-            let followed = Followed { table: &Arc::new(table.clone()), input, columns: compiled.columns(&input.name) };
-            let (changed, leading) = leads.changed(&self.cluster, &compiled.artifact, &followed, (&scanned.scan.to, &to)).await?;
-            self.lower_earliest(table.id, changed.earliest);
+            let followed = Followed { table, input, columns: compiled.columns(&input.name) };
+            let (changed, leading) = match Leads::are_wanted(&compiled.artifact, input) {
+                true => leads.changed(&self.cluster, &compiled.artifact, &followed, (&scanned.scan.to, &to)).await?,
+                false => (scans.changed(&self.cluster, &followed, &scanned.scan.to, &to).await?, false),
+            };
+            self.looks.lower_earliest(table.id, changed.earliest);
             scanned.leads = leading;
             if !leading {
                 scanned.new = compiled.artifact.dirty(input, &changed.times);
@@ -326,26 +331,19 @@ impl Follower {
         Ok(scanned)
     }
 
-    /// A changed row may be earlier than all before it.
-    fn lower_earliest(&mut self, table: TableId, changed: Option<Micros>) {
-        let (Some(looked), Some(changed)) = (self.unwindowed.get_mut(&table), changed) else { return };
-        looked.earliest = match looked.earliest {
-            // Looked for anew by the next tick.
-            _ if changed == Micros::MIN => None,
-            known => known.map(|known| Some(known.map_or(changed, |known| known.min(changed)))),
-        };
+    /// Forgets what belongs to tables that are no more, and to inputs that nobody follows any more.
+    fn forget(&mut self) {
+        self.looks.forget(&self.catalog);
+        let compiled = &self.definitions.compiled;
+        self.lost.retain(|name, _| compiled.contains_key(name));
+        self.again.retain(|name| compiled.contains_key(name));
+        let inputs = compiled.values().flat_map(|c| c.artifact.inputs.iter().map(|i| (&c.artifact.name, &i.name)));
+        let id = |name: &String| self.catalog.table(name).map(|t| t.id);
+        let followed: HashSet<(TableId, TableId)> = inputs.filter_map(|(table, input)| Some((id(table)?, id(input)?))).collect();
+        self.scans.retain(|key, _| followed.contains(key));
+        self.pending.retain(|key, _| followed.contains(key));
+        self.pins.retain(|key, _| followed.contains(key));
     }
-
-    fn forget(&mut self, catalog: &Catalog) {
-        self.compiled.retain(|name, _| catalog.definition(name).is_some());
-        self.unwindowed.retain(|id, _| catalog.table_by_id(*id).is_some());
-        self.scans.retain(|(table, input), _| catalog.table_by_id(*table).is_some() && catalog.table_by_id(*input).is_some());
-    }
-}
-
-/// The table that a definition of an environment finds for an input.
-fn found_in(catalog: &Catalog, environment: &str, input: &str) -> String {
-    catalog.resolve(environment, input).map_or_else(|| input.to_owned(), |t| t.name.clone())
 }
 
 /// How far a derived table has followed an input; `None` if it has not begun to.

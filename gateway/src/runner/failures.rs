@@ -42,6 +42,12 @@ pub struct FailedRun<'a> {
 }
 
 impl Failures {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.suspects.is_empty()
+    }
+
     /// What [`derived::due`] is to hold back.
     #[must_use]
     pub fn list(&self) -> Vec<Failure> {

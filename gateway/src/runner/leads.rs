@@ -1,6 +1,6 @@
 //! Which windows the changed rows of inputs that are read without time bound reach: found by a query.
 
-use super::changes::{Changed, Followed, changed, times_of};
+use super::changes::{Changed, Followed, times_of};
 use super::query;
 use super::touched::{ChangedRows, MAX_CHANGED, Touched, changed_rows, values};
 use crate::cluster::Cluster;
@@ -11,7 +11,7 @@ use common::version::{RangeSet, VersionMap};
 use common::{Error, Result};
 use datafusion::arrow::array::RecordBatch;
 use derived::bounds::Reach;
-use derived::document::{Artifact, OutputWindow};
+use derived::document::{Artifact, Input, OutputWindow};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -25,7 +25,13 @@ pub struct Leads {
 }
 
 impl Leads {
-    /// What changed of an input in `(from, to]`, and whether the windows that it reaches are still to be found by
+    /// Whether windows that changes of an input reach are found through the changed rows, and not by their times.
+    #[must_use]
+    pub fn are_wanted(artifact: &Artifact, input: &Input) -> bool {
+        artifact.window.is_some() && input.reach == Reach::Keys
+    }
+
+    /// What changed of an input for which they are wanted in `(from, to]`, and whether the windows that it reaches are still to be found by
     /// [`Self::windows`].
     ///
     /// # Errors
@@ -37,9 +43,6 @@ impl Leads {
         followed: &Followed<'_>,
         (from, to): (&VersionMap, &VersionMap),
     ) -> Result<(Changed, bool)> {
-        if artifact.window.is_none() || followed.input.reach != Reach::Keys {
-            return Ok((changed(cluster, followed, from, to).await?, false));
-        }
         match changed_rows(cluster, followed.table, followed.columns, from, to, MAX_CHANGED).await? {
             Err(why) => {
                 tracing::info!(table = %artifact.name, input = %followed.table.name, why, "all windows are due");

@@ -3,7 +3,7 @@
 //! Everything durable about a derived table is in the catalog and in the table itself; a runner can be stopped at any
 //! moment and another one, or several at once, go on. Parts, one way: `query`, `stored`, `records`, `staging`, `failures`,
 //! `work` → `difference`, `merge`, `narrow` → `parts`, `base` → `unique`, `changes`, `claims`, `touched` → `appended` → `keys`, `leads` →
-//! `compute` (`rehearsal`: without a cluster), `execute`, `facts` → `status` → `scheduler`, `outbox`, `seeds` → `apply` →
+//! `compute` (`rehearsal`: without a cluster), `execute`, `compiled`, `looks` → `facts` → `status` → `scheduler`, `outbox`, `seeds` → `apply` →
 //! [`Runner`] → `api`.
 
 pub mod api;
@@ -12,6 +12,7 @@ mod apply;
 mod base;
 mod changes;
 mod claims;
+mod compiled;
 mod compute;
 mod difference;
 mod environments;
@@ -20,6 +21,7 @@ mod facts;
 mod failures;
 mod keys;
 mod leads;
+mod looks;
 mod merge;
 mod narrow;
 mod outbox;
@@ -89,15 +91,15 @@ impl Runner {
     /// What the last tick saw.
     #[must_use]
     pub fn status(&self) -> Arc<Status> {
-        self.shared.status.borrow().clone()
+        Arc::new(self.shared.seen.borrow().status())
     }
 
     /// Waits until every change that is visible now has been followed up by everything that reads it, or nothing goes on
     /// by itself any more, or the time is over; then the status, in which nothing is fresh that has not seen those changes.
     pub async fn settled(&self, wait: Duration) -> Arc<Status> {
-        let (asked, mut status) = (self.cluster.clock().monotonic(), self.shared.status.subscribe());
+        let (asked, mut seen) = (self.cluster.clock().monotonic(), self.shared.seen.subscribe());
         self.shared.wake.notify_one();
-        let settled = status.wait_for(|s| s.as_of >= asked && s.settled);
+        let settled = seen.wait_for(|s| s.as_of >= asked && s.settled());
         // Out of time or not, the newest status says how things are.
         let _ = tokio::time::timeout(wait, settled).await.map(|r| r.map(drop));
         let status = self.status();
@@ -107,6 +109,7 @@ impl Runner {
     /// Tries failed windows of a table again at once.
     pub fn resume(&self, table: TableId) {
         self.shared.failures(|f| f.resume(table));
+        self.shared.decide_all();
         self.shared.wake.notify_one();
     }
 }

@@ -5,20 +5,24 @@ use common::environment::{NEXT, split};
 use common::rpc::master::Command;
 use common::time::Micros;
 use common::version::RangeSet;
-use derived::due::Decision;
+use derived::due::{Decider, Decision};
 
 /// The command that puts the changes under construction into production; `None` if there are none, or they have not caught up.
 #[must_use]
-pub fn ready(catalog: &Catalog, decisions: &[Decision]) -> Option<Command> {
-    let built: Vec<_> = catalog.definitions.iter().filter(|d| d.environment() == NEXT).collect();
-    let caught_up = built.iter().all(|d| has_caught_up(catalog, decisions, d));
+pub fn ready(catalog: &Catalog, decisions: &Decider) -> Option<Command> {
+    ready_by(catalog, |table| decisions.of(table))
+}
+
+fn ready_by<'a>(catalog: &Catalog, decision: impl Fn(&str) -> Option<&'a Decision>) -> Option<Command> {
+    let built: Vec<_> = catalog.definitions.values().filter(|d| d.environment() == NEXT).collect();
+    let caught_up = built.iter().all(|d| has_caught_up(catalog, decision(&d.name), d));
     let expected = built.iter().map(|d| (d.name.clone(), d.fingerprint.clone())).collect();
     (!built.is_empty() && caught_up).then(|| Command::Promote { environment: NEXT.to_owned(), expected })
 }
 
 /// Whether one serves all that what it replaces does. What is newly due of it is due of the other too.
-fn has_caught_up(catalog: &Catalog, decisions: &[Decision], new: &Definition) -> bool {
-    let Some(decision) = decisions.iter().find(|d| d.table == new.name) else { return false };
+fn has_caught_up(catalog: &Catalog, decision: Option<&Decision>, new: &Definition) -> bool {
+    let Some(decision) = decision else { return false };
     let plain = split(&new.name).1;
     let serving = catalog.definition(&plain).and_then(|old| catalog.published(old.table)).filter(|old| old.version.0 > 0);
     let Some(serving) = serving else { return true };
@@ -32,13 +36,18 @@ mod tests {
     use super::*;
     use common::catalog::Published;
     use common::ids::{Seq, TableId};
+    use std::sync::Arc;
 
     const OLD: TableId = TableId(1);
     const NEW: TableId = TableId(2);
 
-    fn definition(name: &str, table: TableId) -> Definition {
+    fn defining(tables: &[(&str, TableId)]) -> Catalog {
         let (document, applied_at) = (String::new(), Micros(0));
-        Definition { name: name.into(), table, document, fingerprint: name.into(), paused: false, applied_at }
+        let definition = |&(name, table): &(&str, TableId)| {
+            let (document, fingerprint) = (document.clone(), name.to_owned());
+            (name.to_owned(), Arc::new(Definition { name: name.into(), table, document, fingerprint, paused: false, applied_at }))
+        };
+        Catalog { definitions: tables.iter().map(definition).collect(), ..Catalog::default() }
     }
 
     fn published(table: TableId, windows: &[(i64, i64)], forced: &[(i64, i64)]) -> Published {
@@ -58,9 +67,8 @@ mod tests {
 
     /// Whether `app.a` of `next` would take the place of one that serves 0..10.
     fn is_ready(new: Option<Published>, start: Option<i64>) -> bool {
-        let definitions = vec![definition("app.a", OLD), definition("app__next.a", NEW)];
-        let derived = [Some(published(OLD, &[(0, 10)], &[])), new].into_iter().flatten().collect();
-        let catalog = Catalog { definitions, published: derived, ..Catalog::default() };
+        let published = [Some(published(OLD, &[(0, 10)], &[])), new].into_iter().flatten().map(|p| (p.table, Arc::new(p))).collect();
+        let catalog = Catalog { published, ..defining(&[("app.a", OLD), ("app__next.a", NEW)]) };
         let decision = Decision {
             table: "app__next.a".into(),
             due: RangeSet::empty(),
@@ -69,7 +77,7 @@ mod tests {
             start: start.map(Micros),
             watermark: None,
         };
-        match ready(&catalog, &[decision]) {
+        match ready_by(&catalog, |_| Some(&decision)) {
             None => false,
             Some(Command::Promote { environment, expected }) => {
                 assert_eq!((environment.as_str(), expected), (NEXT, vec![("app__next.a".into(), "app__next.a".into())]));
@@ -97,7 +105,6 @@ mod tests {
 
     #[test]
     fn without_changes_under_construction_nothing_is_promoted() {
-        let catalog = Catalog { definitions: vec![definition("app.a", OLD), definition("app__dev.a", NEW)], ..Catalog::default() };
-        assert!(ready(&catalog, &[]).is_none());
+        assert!(ready(&defining(&[("app.a", OLD), ("app__dev.a", NEW)]), &Decider::default()).is_none());
     }
 }

@@ -1,23 +1,26 @@
 //! The loop: look, decide, start what is due, at most [`AT_ONCE`] runs at a time and one of each table.
 
+use super::compiled::Compiled;
 use super::execute::{Executor, Outcome};
-use super::facts::{Compiled, Follower, Snapshot};
+use super::facts::{Follower, Tick};
 use super::failures::{FailedRun, Failures};
 use super::promotion;
-use super::status::{Running, Sources, Status};
+use super::status::{Running, Seen, Sources};
 use super::work::{PinnedInput, Work};
-use common::catalog::{Catalog, RunRecord};
+use common::catalog::{Catalog, Definition, RunRecord};
 use common::ids::{Seq, TableId};
 use common::rpc::master::{Command, InputProgress};
 use common::schema::Table;
 use common::time::Micros;
 use common::version::{RangeSet, VersionMap};
-use derived::due::{Decision, Facts, PlannedRun, decide};
+use derived::due::{Decider, Decision, Facts, Failure, PlannedRun};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 /// Runs under way in one gateway; each uses all cores by itself.
 const AT_ONCE: usize = 2;
@@ -26,7 +29,9 @@ const MAX_WINDOWS: usize = 10_000;
 /// Scattered ranges of windows of one run.
 const MAX_RANGES: usize = 1_000;
 /// How often raw inputs are looked at.
-const TICK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(100);
+/// How often everything is decided anew, for what becomes of time alone.
+const DECIDE_ALL: Duration = Duration::from_secs(1);
 /// How far a cursor may lag where nothing is due: a restart scans that much again, and tablets keep old images for it.
 const MOVE_CURSORS: Duration = Duration::from_secs(30);
 /// After a run that was outdated, so that two gateways do not race in lockstep.
@@ -38,15 +43,22 @@ pub struct Shared {
     pub wake: Notify,
     /// A plain lock, never held across an await.
     failures: Mutex<Failures>,
-    /// Of the last tick.
-    pub status: watch::Sender<Arc<Status>>,
+    /// By the newest tick.
+    pub seen: watch::Sender<Seen>,
+    /// The next tick decides on everything.
+    all: AtomicBool,
 }
 
 impl Shared {
     /// Nothing known yet.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { wake: Notify::new(), failures: Mutex::default(), status: watch::Sender::new(Arc::default()) })
+        Arc::new(Self { wake: Notify::new(), failures: Mutex::default(), seen: watch::Sender::default(), all: AtomicBool::new(true) })
+    }
+
+    /// Makes the next tick decide on everything.
+    pub fn decide_all(&self) {
+        self.all.store(true, Ordering::Relaxed);
     }
 
     /// Works on what has failed.
@@ -60,6 +72,14 @@ pub struct Scheduler {
     executor: Arc<Executor>,
     shared: Arc<Shared>,
     follower: Follower,
+    decider: Decider,
+    /// Monotonic: when everything was decided on last.
+    decided_all: Duration,
+    /// Tables whose runs have ended since the last tick.
+    touched: BTreeSet<String>,
+    /// Tables with something to run.
+    ready: BTreeSet<String>,
+    seen: Seen,
     tasks: JoinSet<(Box<Work>, bool, Outcome)>,
     running: HashMap<String, (TableId, Running)>,
     last: HashMap<String, RunRecord>,
@@ -81,6 +101,11 @@ impl Scheduler {
             executor,
             shared,
             follower,
+            decider: Decider::default(),
+            decided_all: Duration::ZERO,
+            touched: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            seen: Seen::default(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
             last: HashMap::new(),
@@ -93,98 +118,157 @@ impl Scheduler {
 
     /// Runs until it is dropped; runs under way are then abandoned.
     pub async fn run(mut self) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut inputs = true;
         loop {
-            let version = self.tick().await;
+            let version = self.tick(inputs).await;
             let cluster = self.executor.cluster.clone();
-            tokio::select! {
-                Some(done) = self.tasks.join_next() => self.finished(done),
-                () = tokio::time::sleep(TICK) => {}
-                _ = cluster.catalog_after(version) => {}
-                () = self.shared.wake.notified() => {}
-            }
+            inputs = tokio::select! {
+                Some(done) = self.tasks.join_next() => { self.finished(done); false }
+                _ = cluster.catalog_after(version) => false,
+                _ = look.tick() => true,
+                () = self.shared.wake.notified() => true,
+            };
             while let Some(done) = self.tasks.try_join_next() {
                 self.finished(done);
             }
         }
     }
 
-    /// Looks, decides and starts; the version of the catalog that it looked at.
-    async fn tick(&mut self) -> u64 {
+    /// Looks, decides and starts; the version of the catalog that it looked at. `inputs`: look at tables that others write, too.
+    async fn tick(&mut self, inputs: bool) -> u64 {
         let busy: BTreeSet<_> = self.running.values().map(|(id, _)| *id).collect();
-        let snapshot = self.follower.collect(&busy).await;
-        let failures = self.shared.failures(|failures| {
-            for definition in &snapshot.catalog.definitions {
-                if let Some(published) = snapshot.catalog.published(definition.table) {
+        let tick = self.follower.collect(&busy, inputs).await;
+        let clock = self.executor.cluster.clock().monotonic();
+        let all = self.shared.all.swap(false, Ordering::Relaxed) || clock >= self.decided_all + DECIDE_ALL;
+        let touched = tick.touched.as_ref().filter(|_| !all).map(|t| t.union(&self.touched).cloned().collect::<BTreeSet<_>>());
+        self.touched.clear();
+        let failures = self.refresh_failures(&tick, touched.as_ref());
+        let decided = self.decide(&tick, &failures, touched);
+        self.seen.promoting = self.follower.promoting() && self.promote(&tick.catalog).await;
+        let started = self.start(&tick);
+        if all {
+            self.decided_all = clock;
+            self.move_cursors(&tick.catalog).await;
+        }
+        self.show(&tick.catalog, &failures, decided.iter().chain(&started));
+        tick.catalog.version
+    }
+
+    /// What has failed and is held back, without what is worth another attempt by now.
+    fn refresh_failures(&self, tick: &Tick, touched: Option<&BTreeSet<String>>) -> Vec<Failure> {
+        let catalog = &tick.catalog;
+        self.shared.failures(|failures| {
+            if failures.is_empty() {
+                return Vec::new();
+            }
+            let refresh = |definition: &Definition| {
+                if let Some(published) = catalog.published(definition.table) {
                     failures.refresh(published, &definition.fingerprint);
                 }
+            };
+            match touched {
+                None => catalog.definitions.values().map(AsRef::as_ref).for_each(refresh),
+                Some(names) => names.iter().filter_map(|name| catalog.definition(name)).for_each(refresh),
             }
-            snapshot.news.iter().for_each(|n| failures.inputs_changed(n.table, &n.windows, n.retries));
+            tick.news.iter().for_each(|n| failures.inputs_changed(n.table, &n.windows, n.retries));
             failures.list()
-        });
-        let decisions = decide(&Facts {
-            now: snapshot.now,
-            catalog: &snapshot.catalog,
-            artifacts: &snapshot.artifacts,
-            earliest: &snapshot.earliest,
-            pending: &snapshot.pending,
-            failures: &failures,
+        })
+    }
+
+    /// Decides on what was touched (`None`: on everything), and notes what may run; the names that were decided on.
+    fn decide(&mut self, tick: &Tick, failures: &[Failure], touched: Option<BTreeSet<String>>) -> Vec<String> {
+        let facts = Facts {
+            now: tick.now,
+            catalog: &tick.catalog,
+            artifacts: self.follower.artifacts(),
+            earliest: self.follower.earliest(),
+            pending: self.follower.pending(),
+            failures,
             last_run: &self.last_run,
             idle: &self.idle,
             max_windows: MAX_WINDOWS,
-        });
-        let promotion = promotion::ready(&snapshot.catalog, &decisions);
-        let promoting = promotion.is_some();
-        if let Some(command) = promotion
-            && let Err(e) = self.executor.cluster.submit(command).await
-        {
-            tracing::warn!(error = %e, "changed definitions could not take their place; tried again");
-        }
-        for decision in decisions.iter().filter(|d| d.due.is_empty() && !self.running.contains_key(&d.table)) {
-            if let Some(definition) = snapshot.catalog.definition(&decision.table) {
-                self.idle.insert(definition.table, snapshot.now);
+        };
+        let mut decided = match touched {
+            Some(touched) => self.decider.decide(&facts, touched),
+            None => {
+                self.decider.decide_all(&facts);
+                self.ready.clear();
+                tick.catalog.definitions.keys().cloned().collect()
+            }
+        };
+        for name in &decided {
+            let Some(decision) = self.decider.of(name) else { continue };
+            if decision.runs.is_empty() {
+                self.ready.remove(name)
+            } else {
+                self.ready.insert(name.clone())
+            };
+            let scheduled = self.follower.artifacts().get(name).is_some_and(|a| a.timing.schedule.is_some());
+            if scheduled && decision.due.is_empty() && !self.running.contains_key(name) {
+                let id = tick.catalog.definition(name).map(|d| d.table);
+                id.map(|id| self.idle.insert(id, tick.now));
             }
         }
-        self.start(&snapshot, &decisions);
-        self.move_cursors(&snapshot, &decisions).await;
-        let running = self.running.iter().map(|(name, (_, r))| (name.clone(), r.clone())).collect();
-        let sources = Sources {
-            as_of: snapshot.as_of,
-            catalog: &snapshot.catalog,
-            decisions: &decisions,
-            failures: &failures,
-            artifacts: &snapshot.artifacts,
-            running: &running,
-            last: &self.last,
-            broken: &snapshot.broken,
-            promoting,
-        };
-        self.shared.status.send_replace(Arc::new(sources.status()));
-        snapshot.catalog.version
+        decided.retain(|name| tick.catalog.definitions.contains_key(name));
+        decided
     }
 
-    /// Starts runs of tables that have waited longest, ancestors first among equals.
-    fn start(&mut self, snapshot: &Snapshot, decisions: &[Decision]) {
+    /// Lets changed definitions take their place if they have caught up; whether they have.
+    async fn promote(&self, catalog: &Catalog) -> bool {
+        let Some(command) = promotion::ready(catalog, &self.decider) else { return false };
+        if let Err(e) = self.executor.cluster.submit(command).await {
+            tracing::warn!(error = %e, "changed definitions could not take their place; tried again");
+        }
+        true
+    }
+
+    /// Brings what people see up to date for these tables.
+    fn show<'a>(&mut self, catalog: &Catalog, failures: &[Failure], names: impl Iterator<Item = &'a String>) {
+        let broken = |name: &str| self.follower.broken(name).cloned();
+        let sources = Sources {
+            catalog,
+            decisions: &self.decider,
+            failures,
+            artifacts: self.follower.artifacts(),
+            running: &self.running,
+            last: &self.last,
+            broken: &broken,
+        };
+        self.seen.retain(catalog);
+        names.for_each(|name| self.seen.update(name, &sources));
+        self.seen.as_of = self.follower.as_of();
+        self.shared.seen.send_replace(self.seen.clone());
+    }
+
+    /// Starts runs of tables that have waited longest; the names of those tables.
+    fn start(&mut self, tick: &Tick) -> Vec<String> {
+        let mut started = Vec::new();
+        if self.tasks.len() >= AT_ONCE {
+            return started;
+        }
         let now = self.executor.cluster.clock().monotonic();
-        let mut candidates: Vec<_> = decisions.iter().filter_map(|d| Some((d, d.runs.first()?))).collect();
-        candidates.sort_by_key(|(d, _)| self.last.get(&d.table).map(|r| r.ended_at));
-        for (decision, planned) in candidates {
+        let mut candidates: Vec<_> = self.ready.iter().filter(|name| !self.running.contains_key(*name)).cloned().collect();
+        candidates.sort_by_key(|name| self.last.get(name).map(|r| r.ended_at));
+        for name in candidates {
             if self.tasks.len() >= AT_ONCE {
-                return;
+                break;
             }
-            if self.running.contains_key(&decision.table) {
-                continue;
-            }
-            let Some(work) = self.work(snapshot, decision, planned) else { continue };
+            let planned = self.decider.of(&name).and_then(|decision| Some((decision, decision.runs.first()?)));
+            let Some(work) = planned.and_then(|(decision, planned)| self.work(&tick.catalog, decision, planned)) else { continue };
             if self.resting.get(&work.table.id).is_some_and(|until| now < *until) {
                 continue;
             }
-            self.spawn(snapshot, work);
+            self.spawn(tick, work);
+            started.push(name);
         }
+        started
     }
 
-    fn spawn(&mut self, snapshot: &Snapshot, work: Work) {
-        let running = Running { windows: work.windows(), reason: work.plan.reason, since: snapshot.now };
-        let published = snapshot.catalog.published(work.table.id);
+    fn spawn(&mut self, tick: &Tick, work: Work) {
+        let running = Running { windows: work.windows(), reason: work.plan.reason, since: tick.now };
+        let published = tick.catalog.published(work.table.id);
         let forced = published.is_some_and(|p| !p.forced.intersect(&running.windows).is_empty());
         self.running.insert(work.table.name.clone(), (work.table.id, running));
         let executor = self.executor.clone();
@@ -195,26 +279,25 @@ impl Scheduler {
     }
 
     /// A planned run with everything fixed; `None` if an input was not looked at yet.
-    fn work(&self, snapshot: &Snapshot, decision: &Decision, planned: &PlannedRun) -> Option<Work> {
+    fn work(&self, catalog: &Catalog, decision: &Decision, planned: &PlannedRun) -> Option<Work> {
         let compiled = self.follower.compiled(&decision.table)?;
-        let Compiled { artifact, fingerprint, .. } = compiled;
-        let table = Arc::new(snapshot.catalog.table(&decision.table)?.clone());
+        let Compiled { artifact, fingerprint, .. } = compiled.as_ref();
+        let table = catalog.table(&decision.table)?.clone();
         let ranges = planned.range.map(|_| self.shared.failures(|f| f.narrow(table.id, &alike(decision, planned))));
-        let input = |table: &Table, id: TableId| {
-            let key = (id, table.id);
+        let input = |table: &Arc<Table>, id: TableId| {
             Some(PinnedInput {
-                version: snapshot.pins.get(&key)?.clone(),
-                pending: snapshot.pending.get(&key).cloned().unwrap_or_default(),
-                since: computed_from(&snapshot.catalog, id, table.id),
+                version: self.follower.pin(id, table.id)?.clone(),
+                pending: self.follower.pending().get(&(id, table.id)).cloned().unwrap_or_default(),
+                since: computed_from(catalog, id, table.id),
                 columns: compiled.columns(&table.name).to_vec(),
-                table: Arc::new(table.clone()),
+                table: table.clone(),
             })
         };
-        let inputs = artifact.inputs.iter().map(|i| input(snapshot.catalog.table(&i.name)?, table.id)).collect::<Option<_>>()?;
+        let inputs = artifact.inputs.iter().map(|i| input(catalog.table(&i.name)?, table.id)).collect::<Option<_>>()?;
         Some(Work {
             artifact: artifact.clone(),
             fingerprint: fingerprint.clone(),
-            seen: version(&snapshot.catalog, table.id),
+            seen: version(catalog, table.id),
             table,
             ranges,
             plan: planned.clone(),
@@ -229,11 +312,13 @@ impl Scheduler {
                 tracing::error!(error = %e, "a run ended in a panic");
                 // Which one is not said: those that still run are found busy by their claims.
                 self.running.clear();
+                self.shared.decide_all();
                 return;
             }
         };
         let (id, computed, clock) = (work.table.id, work.windows(), self.executor.cluster.clock());
         self.running.remove(&work.table.name);
+        self.touched.insert(work.table.name.clone());
         self.moved.insert(id, clock.monotonic());
         match outcome {
             Outcome::Published(record) => {
@@ -255,17 +340,20 @@ impl Scheduler {
     }
 
     /// Tells the master how far inputs were followed where no run does.
-    async fn move_cursors(&mut self, snapshot: &Snapshot, decisions: &[Decision]) {
+    async fn move_cursors(&mut self, catalog: &Catalog) {
         let now = self.executor.cluster.clock().monotonic();
-        for decision in decisions.iter().filter(|d| d.runs.is_empty() && !self.running.contains_key(&d.table)) {
-            let Some(definition) = snapshot.catalog.definition(&decision.table) else { continue };
-            let mut inputs = lagging(snapshot, definition.table);
-            if snapshot.artifacts.get(&decision.table).is_some_and(|a| a.follows_rows()) {
+        for decision in self.decider.decisions().filter(|d| d.runs.is_empty() && !self.running.contains_key(&d.table)) {
+            let Some(definition) = catalog.definition(&decision.table) else { continue };
+            let moved = *self.moved.entry(definition.table).or_insert(now);
+            if now < moved + MOVE_CURSORS {
+                continue;
+            }
+            let mut inputs = lagging(catalog, &self.follower, definition.table);
+            if self.follower.artifacts().get(&decision.table).is_some_and(|a| a.follows_rows()) {
                 // Which rows are new or touched is known only as long as their changes are ahead of the cursor.
                 inputs.retain(|i| i.newly_dirty.is_empty());
             }
-            let moved = *self.moved.entry(definition.table).or_insert(now);
-            if inputs.is_empty() || now < moved + MOVE_CURSORS {
+            if inputs.is_empty() {
                 continue;
             }
             self.moved.insert(definition.table, now);
@@ -300,11 +388,11 @@ fn version(catalog: &Catalog, table: TableId) -> Seq {
 }
 
 /// The inputs of a table that were followed further than the catalog says.
-fn lagging(snapshot: &Snapshot, table: TableId) -> Vec<InputProgress> {
-    let followed = snapshot.catalog.published(table).map(|p| p.inputs.as_slice()).unwrap_or_default();
+fn lagging(catalog: &Catalog, follower: &Follower, table: TableId) -> Vec<InputProgress> {
+    let followed = catalog.published(table).map(|p| p.inputs.as_slice()).unwrap_or_default();
     let one = |f: &common::catalog::FollowedInput| {
-        let pin = snapshot.pins.get(&(table, f.input)).filter(|pin| !f.cursor.is_empty() && **pin != f.cursor)?;
-        let newly_dirty: RangeSet = snapshot.pending.get(&(table, f.input)).cloned().unwrap_or_default();
+        let pin = follower.pin(table, f.input).filter(|pin| !f.cursor.is_empty() && **pin != f.cursor)?;
+        let newly_dirty: RangeSet = follower.pending().get(&(table, f.input)).cloned().unwrap_or_default();
         Some(InputProgress { input: f.input, cursor: pin.clone(), newly_dirty })
     };
     followed.iter().filter_map(one).collect()

@@ -2,12 +2,14 @@
 
 use super::outbox::windows_json;
 use common::catalog::{Catalog, Published, RunRecord};
+use common::ids::TableId;
 use common::time::Micros;
 use common::version::RangeSet;
 use derived::Artifact;
-use derived::due::{Decision, Failure};
+use derived::due::{Decider, Decision, Failure};
+use imbl::{OrdMap, OrdSet};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -134,7 +136,8 @@ impl Status {
             table.state = "waiting";
             table.waits.push(looking());
         }
-        let new = catalog.definitions.iter().filter(|d| !self.tables.iter().any(|t| t.table == d.name));
+        let known: BTreeSet<&str> = self.tables.iter().map(|t| t.table.as_str()).collect();
+        let new = catalog.definitions.values().filter(|d| !known.contains(d.name.as_str()));
         tables.extend(new.map(|d| TableStatus::unseen(&d.name)));
         tables.sort_by(|a, b| a.table.cmp(&b.table));
         Self { fresh: false, settled: false, as_of: self.as_of, tables }
@@ -163,47 +166,97 @@ fn looking() -> WaitStatus {
     WaitStatus { windows: serde_json::Value::Array(Vec::new()), why: "changes of its inputs are being looked at".into() }
 }
 
-/// What a status is made of.
-pub struct Sources<'a> {
+/// What the newest tick saw: cheap to bring up to date table by table, and to hand on.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
     /// See [`Status::as_of`].
     pub as_of: Duration,
+    /// Definitions are about to take the place of others, whose readers are then due.
+    pub promoting: bool,
+    tables: OrdMap<String, Arc<TableStatus>>,
+    /// Those that are not fresh.
+    stale: OrdSet<String>,
+    /// Those of which something will become by itself.
+    moving: OrdSet<String>,
+}
+
+impl Seen {
+    /// Nothing is due or running anywhere.
+    #[must_use]
+    pub fn fresh(&self) -> bool {
+        !self.promoting && self.stale.is_empty()
+    }
+
+    /// Nothing runs and nothing will by itself.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.fresh() || (!self.promoting && self.moving.is_empty())
+    }
+
+    /// For people and programs.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let tables = self.tables.values().map(|t| TableStatus::clone(t)).collect();
+        Status { fresh: self.fresh(), settled: self.settled(), as_of: self.as_of, tables }
+    }
+
+    /// Takes in how one table stands now.
+    pub fn update(&mut self, name: &str, sources: &Sources<'_>) {
+        let table = sources.table(name);
+        mark(&mut self.stale, name, table.state != "fresh");
+        mark(&mut self.moving, name, !sources.is_settled(name));
+        self.tables.insert(name.to_owned(), Arc::new(table));
+    }
+
+    /// Forgets tables that have no definition any more.
+    pub fn retain(&mut self, catalog: &Catalog) {
+        let gone: Vec<String> = self.tables.keys().filter(|name| !catalog.definitions.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.tables.remove(&name);
+            self.stale.remove(&name);
+            self.moving.remove(&name);
+        }
+    }
+}
+
+fn mark(names: &mut OrdSet<String>, name: &str, is: bool) {
+    if is && !names.contains(name) {
+        names.insert(name.to_owned());
+    } else if !is {
+        names.remove(name);
+    }
+}
+
+/// What the status of a table is made of.
+pub struct Sources<'a> {
     /// Definitions and published versions.
     pub catalog: &'a Catalog,
-    /// Of this tick.
-    pub decisions: &'a [Decision],
+    /// Of all tables.
+    pub decisions: &'a Decider,
     /// All that are known.
     pub failures: &'a [Failure],
     /// Definitions by name.
     pub artifacts: &'a BTreeMap<String, Arc<Artifact>>,
     /// Runs under way, by table name.
-    pub running: &'a HashMap<String, Running>,
+    pub running: &'a HashMap<String, (TableId, Running)>,
     /// The last run of each table, by its name.
     pub last: &'a HashMap<String, RunRecord>,
-    /// Definitions that cannot be run.
-    pub broken: &'a BTreeMap<String, String>,
-    /// Definitions are about to take the place of others, whose readers are then due.
-    pub promoting: bool,
+    /// Why a definition cannot be run.
+    pub broken: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Sources<'_> {
-    /// Puts the status together.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let mut tables: Vec<_> = self.catalog.definitions.iter().map(|d| self.table(&d.name)).collect();
-        tables.sort_by(|a, b| a.table.cmp(&b.table));
-        let fresh = !self.promoting && tables.iter().all(|t| t.state == "fresh");
-        let settled = !self.promoting && self.running.is_empty() && self.decisions.iter().all(|d| self.is_settled(d));
-        Status { fresh, settled: fresh || settled, as_of: self.as_of, tables }
-    }
-
-    /// Whether nothing becomes of what is due by itself: no run is planned, claimed elsewhere or only a matter of time.
-    fn is_settled(&self, decision: &Decision) -> bool {
-        let Some(artifact) = self.artifacts.get(&decision.table) else { return true };
-        let claimed = self.published(&decision.table).is_some_and(|p| !p.claimed.is_empty());
-        if decision.due.is_empty() || self.is_paused(&decision.table) {
+    /// Whether nothing becomes of a table by itself: no run is under way, planned, claimed elsewhere or only a matter of time.
+    fn is_settled(&self, name: &str) -> bool {
+        if self.running.contains_key(name) {
+            return false;
+        }
+        let (Some(artifact), Some(decision)) = (self.artifacts.get(name), self.decisions.of(name)) else { return true };
+        let claimed = self.published(name).is_some_and(|p| !p.claimed.is_empty());
+        if decision.due.is_empty() || self.is_paused(name) {
             return !claimed;
         }
-        let tried_again = self.failures_of(&decision.table).any(|f| f.attempts <= artifact.timing.retries);
+        let tried_again = self.failures_of(name).any(|f| f.attempts <= artifact.timing.retries);
         let rests = artifact.timing.min_interval.is_some() || artifact.timing.repair_interval.is_some();
         decision.runs.is_empty() && !claimed && !tried_again && !rests
     }
@@ -222,31 +275,30 @@ impl Sources<'_> {
     }
 
     fn table(&self, name: &str) -> TableStatus {
-        let decision = self.decisions.iter().find(|d| d.table == name);
-        let published = self.published(name);
-        let due = decision.map(|d| d.due.clone()).unwrap_or_default();
+        let decision = self.decisions.of(name);
+        let broken = (self.broken)(name);
         TableStatus {
             table: name.to_owned(),
-            state: self.state(name, decision),
-            version: published.map_or(0, |p| p.version.0),
+            state: self.state(name, decision, broken.is_some()),
+            version: self.published(name).map_or(0, |p| p.version.0),
             watermark: decision.and_then(|d| d.watermark).map(Micros::to_rfc3339),
             start: decision.and_then(|d| d.start).map(Micros::to_rfc3339),
-            due: windows_json(&due),
+            due: decision.map_or_else(|| windows_json(&RangeSet::empty()), |d| windows_json(&d.due)),
             waits: decision
                 .into_iter()
                 .flat_map(|d| &d.waits)
                 .map(|w| WaitStatus { windows: windows_json(&w.windows), why: w.why.clone() })
                 .collect(),
-            running: self.running.get(name).map(running),
+            running: self.running.get(name).map(|(_, r)| running(r)),
             failures: self.failures_of(name).map(failure).collect(),
             last_run: self.last.get(name).map(run),
-            broken: self.broken.get(name).cloned(),
+            broken,
         }
     }
 
-    fn state(&self, name: &str, decision: Option<&Decision>) -> &'static str {
+    fn state(&self, name: &str, decision: Option<&Decision>, broken: bool) -> &'static str {
         match decision {
-            _ if self.broken.contains_key(name) => "broken",
+            _ if broken => "broken",
             _ if self.running.contains_key(name) => "running",
             // The tick that knows the definition has yet to come.
             None => "waiting",

@@ -166,7 +166,7 @@ async fn a_table_is_created_assigned_opened_and_still_there_after_a_restart() {
 
     let (master, mut client) = start(folder.path()).await;
     let after = catalog(&mut client).await;
-    assert_eq!(after.table("raw.a"), Some(&*table));
+    assert_eq!(after.table("raw.a").map(AsRef::as_ref), Some(&*table));
     assert_eq!(after.tablets, open.tablets);
     let mut fake = Fake::join(&mut client, server, 2).await;
     fake.hold(3).await;
