@@ -100,7 +100,7 @@ fn unflushed_mib(cluster: &Many, server: usize) -> u64 {
     let (master, server) = (Direct::to(&cluster.masters[leader(cluster)].address), Direct::to(&cluster.servers[server].address));
     let catalog = master.call(master.catalog()).unwrap();
     let table = catalog.table(TABLE).unwrap().id;
-    let own = catalog.tablets_of(table).filter(|t| catalog.address_of(t) == Some(server.address()));
+    let own = catalog.tablets_of(table).iter().filter(|t| catalog.address_of(t) == Some(server.address()));
     own.map(|t| server.call(server.unflushed(Target::new(table, t.id))).unwrap_or(0)).sum::<u64>() >> 20
 }
 
