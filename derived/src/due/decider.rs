@@ -4,6 +4,25 @@ use super::{Decision, Facts, State, table};
 use crate::graph;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What deciding on a table has altered.
+struct Outcome {
+    decision: bool,
+    /// Descendants see the table otherwise.
+    state: bool,
+}
+
+/// Whether what there is for a name is other than before.
+fn put<T: PartialEq>(all: &mut BTreeMap<String, T>, name: &str, new: Option<T>) -> bool {
+    if all.get(name) == new.as_ref() {
+        return false;
+    }
+    match new {
+        Some(new) => all.insert(name.to_owned(), new),
+        None => all.remove(name),
+    };
+    true
+}
+
 /// The decisions on all tables. After [`Self::decide_all`], [`Self::decide`] gives what deciding on everything would give, as long
 /// as the caller names every table of whose own facts one is other than before.
 #[derive(Debug, Default)]
@@ -18,7 +37,7 @@ pub struct Decider {
 }
 
 impl Decider {
-    /// Decides on every table anew: for other definitions, and for another time.
+    /// Decides on every table, of these definitions.
     pub fn decide_all(&mut self, facts: &Facts<'_>) {
         let inputs = facts.artifacts.values().map(|a| (a.name.as_str(), a.inputs.iter().map(|i| i.name.as_str())));
         self.order = graph::order(inputs).into_iter().map(str::to_owned).collect();
@@ -35,37 +54,37 @@ impl Decider {
         }
     }
 
-    /// Decides anew on these tables and on those that read what now stands otherwise; the names of all of them. Tables that no
-    /// definition makes are passed over.
+    /// Decides anew on these tables and on those that read what now stands otherwise; the names of those whose decision is another
+    /// one. Tables that no definition makes are passed over.
     pub fn decide(&mut self, facts: &Facts<'_>, changed: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<String> {
-        let mut left: BTreeSet<usize> = changed.into_iter().filter_map(|name| self.places.get(name.as_ref()).copied()).collect();
-        let mut decided = Vec::new();
-        while let Some(at) = left.pop_first() {
-            if self.decide_one(facts, at) {
-                left.extend(&self.readers[at]);
-            }
-            decided.push(self.order[at].clone());
-        }
-        decided
+        let left = changed.into_iter().filter_map(|name| self.places.get(name.as_ref()).copied()).collect();
+        self.decide_places(facts, left)
     }
 
-    /// Whether descendants see the table otherwise now.
-    fn decide_one(&mut self, facts: &Facts<'_>, at: usize) -> bool {
-        let name = &self.order[at];
-        match facts.artifacts.get(name).and_then(|artifact| table::decide(facts, artifact, &self.states)) {
-            Some((decision, state)) => {
-                self.decisions.insert(name.clone(), decision);
-                let is_same = self.states.get(name) == Some(&state);
-                if !is_same {
-                    self.states.insert(name.clone(), state);
-                }
-                !is_same
+    /// Decides on every table anew, of the same definitions: at another time. The names of those whose decision is another one.
+    pub fn decide_again(&mut self, facts: &Facts<'_>) -> Vec<String> {
+        self.decide_places(facts, (0..self.order.len()).collect())
+    }
+
+    fn decide_places(&mut self, facts: &Facts<'_>, mut left: BTreeSet<usize>) -> Vec<String> {
+        let mut others = Vec::new();
+        while let Some(at) = left.pop_first() {
+            let Outcome { decision, state } = self.decide_one(facts, at);
+            if state {
+                left.extend(&self.readers[at]);
             }
-            None => {
-                self.decisions.remove(name);
-                self.states.remove(name).is_some()
+            if decision {
+                others.push(self.order[at].clone());
             }
         }
+        others
+    }
+
+    fn decide_one(&mut self, facts: &Facts<'_>, at: usize) -> Outcome {
+        let name = &self.order[at];
+        let decided = facts.artifacts.get(name).and_then(|artifact| table::decide(facts, artifact, &self.states));
+        let (decision, state) = decided.unzip();
+        Outcome { decision: put(&mut self.decisions, name, decision), state: put(&mut self.states, name, state) }
     }
 
     /// The decision on one table.

@@ -537,7 +537,11 @@ proptest::proptest! {
         for (table, step) in steps {
             let name = DIAMOND[table];
             w.step(name, &step);
-            decider.decide(&w.facts(), [format!("g.{name}")]);
+            let before: BTreeMap<_, _> = decider.decisions().map(|d| (d.table.clone(), d.clone())).collect();
+            let others = decider.decide(&w.facts(), [format!("g.{name}")]);
+            let is_other = |d: &&Decision| before.get(&d.table) != Some(d);
+            let found: Vec<_> = decider.decisions().filter(is_other).map(|d| d.table.clone()).collect();
+            proptest::prop_assert_eq!(others.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>(), found);
             let mut all = decide(&w.facts());
             all.sort_by(|a, b| a.table.cmp(&b.table));
             proptest::prop_assert_eq!(decider.decisions().cloned().collect::<Vec<_>>(), all, "after {:?} of {}", step, name);

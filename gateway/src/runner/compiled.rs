@@ -106,7 +106,7 @@ impl Definitions {
         for (name, compiled) in &self.compiled {
             for table in compiled.artifact.inputs.iter().filter_map(|i| catalog.table(&i.name)) {
                 self.readers.entry(table.id).or_default().push(name.clone());
-                if !self.compiled.get(&table.name).is_some_and(|c| c.artifact.window.is_some()) {
+                if self.compiled.get(&table.name).is_none_or(|c| c.artifact.window.is_none()) {
                     unwindowed.insert(table.id);
                 }
             }

@@ -142,14 +142,17 @@ impl Scheduler {
         let tick = self.follower.collect(&busy, inputs).await;
         let clock = self.executor.cluster.clock().monotonic();
         let all = self.shared.all.swap(false, Ordering::Relaxed) || clock >= self.decided_all + DECIDE_ALL;
-        let touched = tick.touched.as_ref().filter(|_| !all).map(|t| t.union(&self.touched).cloned().collect::<BTreeSet<_>>());
-        self.touched.clear();
-        let failures = self.refresh_failures(&tick, touched.as_ref());
-        let decided = self.decide(&tick, &failures, touched);
+        let ended = std::mem::take(&mut self.touched);
+        let touched = tick.touched.as_ref().map(|t| t.union(&ended).cloned().collect::<BTreeSet<_>>());
+        let failures = self.refresh_failures(&tick, touched.as_ref().filter(|_| !all));
+        let decided = self.decide(&tick, &failures, touched, all);
+        self.note_idle(&tick, &decided);
         self.seen.promoting = self.follower.promoting() && self.promote(&tick.catalog).await;
         let started = self.start(&tick);
         if all {
             self.decided_all = clock;
+            let all = self.follower.artifacts().keys().cloned().collect::<Vec<_>>();
+            self.note_idle(&tick, &all);
             self.move_cursors(&tick.catalog).await;
         }
         self.show(&tick.catalog, &failures, decided.iter().chain(&started));
@@ -177,8 +180,9 @@ impl Scheduler {
         })
     }
 
-    /// Decides on what was touched (`None`: on everything), and notes what may run; the names that were decided on.
-    fn decide(&mut self, tick: &Tick, failures: &[Failure], touched: Option<BTreeSet<String>>) -> Vec<String> {
+    /// Decides on what was touched (`None`: on everything, of other definitions) or, as time has passed, on all; notes what may run.
+    /// The names of what may be shown otherwise.
+    fn decide(&mut self, tick: &Tick, failures: &[Failure], touched: Option<BTreeSet<String>>, all: bool) -> Vec<String> {
         let facts = Facts {
             now: tick.now,
             catalog: &tick.catalog,
@@ -190,8 +194,11 @@ impl Scheduler {
             idle: &self.idle,
             max_windows: MAX_WINDOWS,
         };
-        let mut decided = match touched {
-            Some(touched) => self.decider.decide(&facts, touched),
+        let mut decided: Vec<String> = match touched {
+            Some(touched) => {
+                let others = if all { self.decider.decide_again(&facts) } else { self.decider.decide(&facts, &touched) };
+                touched.into_iter().chain(others).collect()
+            }
             None => {
                 self.decider.decide_all(&facts);
                 self.ready.clear();
@@ -205,14 +212,20 @@ impl Scheduler {
             } else {
                 self.ready.insert(name.clone())
             };
-            let scheduled = self.follower.artifacts().get(name).is_some_and(|a| a.timing.schedule.is_some());
-            if scheduled && decision.due.is_empty() && !self.running.contains_key(name) {
-                let id = tick.catalog.definition(name).map(|d| d.table);
-                id.map(|id| self.idle.insert(id, tick.now));
-            }
         }
         decided.retain(|name| tick.catalog.definitions.contains_key(name));
         decided
+    }
+
+    /// Notes which of these tables have a schedule and nothing due.
+    fn note_idle(&mut self, tick: &Tick, names: &[String]) {
+        let has_schedule = |name: &String| self.follower.artifacts().get(name).is_some_and(|a| a.timing.schedule.is_some());
+        for name in names.iter().filter(|name| has_schedule(name)) {
+            let is_idle = self.decider.of(name).is_some_and(|d| d.due.is_empty()) && !self.running.contains_key(name);
+            if let Some(definition) = tick.catalog.definition(name).filter(|_| is_idle) {
+                self.idle.insert(definition.table, tick.now);
+            }
+        }
     }
 
     /// Lets changed definitions take their place if they have caught up; whether they have.
@@ -311,8 +324,7 @@ impl Scheduler {
             Err(e) => {
                 tracing::error!(error = %e, "a run ended in a panic");
                 // Which one is not said: those that still run are found busy by their claims.
-                self.running.clear();
-                self.shared.decide_all();
+                self.touched.extend(self.running.drain().map(|(name, _)| name));
                 return;
             }
         };

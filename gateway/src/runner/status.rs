@@ -1,7 +1,7 @@
 //! What people and programs see of the runner.
 
 use super::outbox::windows_json;
-use common::catalog::{Catalog, Published, RunRecord};
+use common::catalog::{Catalog, Definition, Published, RunRecord};
 use common::ids::TableId;
 use common::time::Micros;
 use common::version::RangeSet;
@@ -174,6 +174,8 @@ pub struct Seen {
     /// Definitions are about to take the place of others, whose readers are then due.
     pub promoting: bool,
     tables: OrdMap<String, Arc<TableStatus>>,
+    /// Of the catalog whose tables these are.
+    definitions: OrdMap<String, Arc<Definition>>,
     /// Those that are not fresh.
     stale: OrdSet<String>,
     /// Those of which something will become by itself.
@@ -210,6 +212,10 @@ impl Seen {
 
     /// Forgets tables that have no definition any more.
     pub fn retain(&mut self, catalog: &Catalog) {
+        if self.definitions.ptr_eq(&catalog.definitions) {
+            return;
+        }
+        self.definitions = catalog.definitions.clone();
         let gone: Vec<String> = self.tables.keys().filter(|name| !catalog.definitions.contains_key(*name)).cloned().collect();
         for name in gone {
             self.tables.remove(&name);
