@@ -19,8 +19,10 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Everything at one catalog version. Copying one is cheap: what two versions have alike is shared.
+/// Everything at one catalog version. Copying one is cheap: what two versions have alike is shared. On the
+/// wire it is the changes from nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "CatalogChanges", into = "CatalogChanges")]
 pub struct Catalog {
     /// Grows with every change.
     pub version: u64,
@@ -33,10 +35,8 @@ pub struct Catalog {
     /// Applied definitions, by the names of their tables.
     pub definitions: OrdMap<String, Arc<Definition>>,
     /// Definitions that others have taken the place of, with tables that rest until the time to undo is over.
-    #[serde(default)]
     pub retired: OrdMap<String, Arc<Definition>>,
     /// Grows with every change of definitions: what a plan of changes is based on.
-    #[serde(default)]
     pub definitions_version: u64,
     /// Where each derived table stands.
     pub published: OrdMap<TableId, Arc<Published>>,
@@ -45,7 +45,6 @@ pub struct Catalog {
     /// Raw tables with an open bulk ingest.
     pub ingesting: OrdSet<TableId>,
     /// Tables that cannot be dropped.
-    #[serde(default)]
     pub protected: OrdSet<TableId>,
     /// Run records that are not yet in `system.runs`.
     pub run_records: Arc<Vec<RunRecord>>,
@@ -164,6 +163,36 @@ impl Catalog {
         new.run_records = changes.run_records.map_or(new.run_records, Arc::new);
         Some(new)
     }
+}
+
+impl From<CatalogChanges> for Catalog {
+    fn from(changes: CatalogChanges) -> Self {
+        Self::default().after(CatalogChanges { base: None, ..changes }).unwrap_or_default()
+    }
+}
+
+impl From<Catalog> for CatalogChanges {
+    fn from(all: Catalog) -> Self {
+        Self {
+            base: None,
+            version: all.version,
+            tables: put(all.tables.iter().cloned()),
+            tablets: put(all.tablets.iter().cloned()),
+            servers: put(all.servers.values().map(|s| Server::clone(s))),
+            definitions: put(all.definitions.values().map(|d| Definition::clone(d))),
+            retired: put(all.retired.values().map(|d| Definition::clone(d))),
+            definitions_version: all.definitions_version,
+            published: put(all.published.values().map(|p| Published::clone(p))),
+            watermarks: Some(all.watermarks.into_iter().collect()),
+            ingesting: Some(all.ingesting.into_iter().collect()),
+            protected: Some(all.protected.into_iter().collect()),
+            run_records: Some(Arc::unwrap_or_clone(all.run_records)),
+        }
+    }
+}
+
+fn put<T: Keyed>(items: impl Iterator<Item = T>) -> Part<T> {
+    Part { put: items.collect(), gone: Vec::new() }
 }
 
 fn change<T: Keyed>(items: &mut OrdMap<T::Key, Arc<T>>, part: Part<T>) {
@@ -348,4 +377,27 @@ pub fn system_tables() -> Vec<TableSpec> {
         undeclared: Some("none".into()),
         ..TableSpec::named(RUNS_TABLE)
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_crosses_the_wire_as_changes_from_nothing() {
+        let (server, table) = (ServerId(7), TableId(3));
+        let mut catalog = Catalog { version: 9, definitions_version: 2, ..Catalog::default() };
+        catalog.servers.insert(server, Arc::new(Server { id: server, address: "127.0.0.1:1".into() }));
+        catalog.watermarks.insert(table, Micros(5));
+        catalog.protected.insert(table);
+        let definition =
+            Definition { name: "a.b".into(), table, document: "{}".into(), fingerprint: "f".into(), paused: false, applied_at: Micros(1) };
+        catalog.definitions.insert("a.b".into(), Arc::new(definition));
+        let tablet = Tablet { id: TabletId(4), table, range: KeyRange::ALL, epoch: Epoch(1), server: Some(server), open: true };
+        catalog.tablets = Arc::new(vec![tablet].into());
+        let text = serde_json::to_string(&catalog).unwrap();
+        assert_eq!(serde_json::from_str::<Catalog>(&text).unwrap(), catalog);
+        // Within an enum that carries its tag among its fields, as replies do.
+        assert_eq!(serde_json::from_value::<Catalog>(serde_json::to_value(&catalog).unwrap()).unwrap(), catalog);
+    }
 }

@@ -2,12 +2,10 @@ use crate::changes::Part;
 use crate::ids::TableId;
 use crate::schema::Table;
 use imbl::OrdMap;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Tables, found by id and by name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Vec<Arc<Table>>", into = "Vec<Arc<Table>>")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
     by_id: OrdMap<TableId, Arc<Table>>,
     ids: OrdMap<String, TableId>,
@@ -74,12 +72,6 @@ impl FromIterator<Arc<Table>> for Tables {
 impl From<Vec<Arc<Table>>> for Tables {
     fn from(tables: Vec<Arc<Table>>) -> Self {
         tables.into_iter().collect()
-    }
-}
-
-impl From<Tables> for Vec<Arc<Table>> {
-    fn from(tables: Tables) -> Self {
-        tables.by_id.into_iter().map(|(_, table)| table).collect()
     }
 }
 

@@ -1,13 +1,11 @@
 use super::Tablet;
 use crate::changes::Part;
 use crate::ids::{TableId, TabletId};
-use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::ops::{Deref, Range};
 
 /// Tablets by table, then in key order; found by id, too.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Vec<Tablet>", into = "Vec<Tablet>")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tablets {
     sorted: Vec<Tablet>,
     of: HashMap<TableId, Range<usize>>,
@@ -52,11 +50,5 @@ impl From<Vec<Tablet>> for Tablets {
         }
         let places = sorted.iter().enumerate().map(|(at, t)| (t.id, at)).collect();
         Self { sorted, of, places }
-    }
-}
-
-impl From<Tablets> for Vec<Tablet> {
-    fn from(tablets: Tablets) -> Self {
-        tablets.sorted
     }
 }
