@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use workloads::compare::{self, Plan};
-use workloads::{Workload, amplification, definitions, history, increments, latency, reopen};
+use workloads::{Workload, amplification, build, definitions, history, increments, latency, reopen};
 
 #[derive(Debug, Parser)]
 #[command(about, long_about = None)]
@@ -84,6 +84,23 @@ enum Command {
         /// The DAG as neutral JSON: `{models: [{name, sql}]}`.
         #[arg(long)]
         dag: PathBuf,
+    },
+    /// Builds two days of a DAG of derived tables, beside bare DuckDB on the same statements.
+    Build {
+        #[command(flatten)]
+        folder: Folder,
+        /// A release build of the `stele` binary.
+        #[arg(long)]
+        stele: PathBuf,
+        /// The harness that makes the DAG and runs it on bare DuckDB.
+        #[arg(long)]
+        peers: PathBuf,
+        /// A Python that has DuckDB.
+        #[arg(long, default_value = "python3")]
+        python: PathBuf,
+        /// How many tables.
+        #[arg(long, default_value_t = 1_000)]
+        tables: usize,
     },
     /// Opens a large tablet.
     Reopen {
@@ -173,6 +190,9 @@ fn main() -> Result<()> {
             runtime.block_on(increments::run(dir.path().to_owned(), increments::Sizes { clients, each, put_delay }))
         }
         Command::Definitions { folder, stele, dag } => definitions::run(folder.make()?.path(), &stele, &dag),
+        Command::Build { folder, stele, peers, python, tables } => {
+            build::run(folder.make()?.path(), &build::Means { stele, peers, python, tables })
+        }
         Command::Reopen { folder, mib, rounds } => {
             let dir = folder.make()?;
             runtime.block_on(reopen::run(dir.path().to_owned(), reopen::Sizes { mib, rounds }))

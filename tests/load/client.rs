@@ -12,8 +12,6 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstDecoder;
 
-/// Connections of a gRPC client, as Google's clients have several.
-const CONNECTIONS: usize = 4;
 /// A request without an answer for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MUTATE_ROWS: &str = "/google.bigtable.v2.Bigtable/MutateRows";
@@ -25,8 +23,8 @@ pub enum Client {
 }
 
 impl Client {
-    /// To the gateway at `http://host:port`; connects with the first request.
-    pub fn new(api: Api, url: &str) -> Self {
+    /// To the gateway at `http://host:port`; connects with the first request. Over gRPC by several connections, as Google's clients do.
+    pub fn new(api: Api, url: &str, connections: usize) -> Self {
         match api {
             Api::Rest => {
                 let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
@@ -34,7 +32,7 @@ impl Client {
             }
             Api::Bigtable => {
                 let endpoint = Endpoint::from_shared(url.to_owned()).unwrap().tcp_nodelay(true).timeout(PATIENCE);
-                Self::Bigtable { channels: (0..CONNECTIONS).map(|_| endpoint.connect_lazy()).collect(), next: AtomicUsize::new(0) }
+                Self::Bigtable { channels: (0..connections).map(|_| endpoint.connect_lazy()).collect(), next: AtomicUsize::new(0) }
             }
         }
     }

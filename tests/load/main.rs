@@ -4,6 +4,7 @@
 //! API; with `STELE_LOAD_API=rest` over REST, as NDJSON. With `STELE_LOAD_SECONDS=300` it prints figures: a steady rate (`STELE_LOAD_RATE`, 25,000 events a second), a minute of
 //! 100,000 a second, and how soon latencies are back. `STELE_TEST_BINARY` names a release build of `stele` to load;
 //! `STELE_LOAD_S3=1` puts the store on an S3 server. At most `STELE_LOAD_OPEN` requests (400) are without an answer: further ones are not sent.
+//! They go by `STELE_LOAD_CONNECTIONS` connections (4), each of which carries 200 gRPC requests at a time.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something fails")]
 
@@ -93,7 +94,8 @@ fn nothing_acknowledged_is_lost_under_load() {
     s3.iter().for_each(|s3| usage.add("S3 server", s3.pid()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _within = runtime.enter();
-    let (client, events) = (Arc::new(Client::new(api, &cluster.url())), Arc::new(Events::new(api, 1)));
+    let (client, events) =
+        (Arc::new(Client::new(api, &cluster.url(), number("STELE_LOAD_CONNECTIONS", 4) as usize)), Arc::new(Events::new(api, 1)));
     let (load, mut next, mut all) = (Load { client, events, open: number("STELE_LOAD_OPEN", 400) as usize }, 0, Vec::new());
     for (phase, rate, seconds) in [("steady", rate, steady.as_secs()), ("spike", spike_rate, spike), ("after", rate, after)] {
         let (before, lasting) = (usage.cpu(), Duration::from_secs(seconds));

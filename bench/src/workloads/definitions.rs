@@ -1,10 +1,10 @@
 //! What it costs to validate a project of many derived tables: the `stele` binary on a synthetic DAG, as a user runs it.
 
+use super::dag::{Dag, definition, median, path};
 use crate::machine;
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -18,56 +18,13 @@ const COLD_MIB: f64 = 200.0;
 /// CPU-seconds after one edit that keeps the output schema.
 const EDIT_CPU: f64 = 0.1;
 
-/// A DAG as neutral JSON.
-#[derive(Debug, Deserialize)]
-struct Dag {
-    models: Vec<Model>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Model {
-    name: String,
-    sql: String,
-}
-
-/// The filter of one model on its window, which Stele puts there itself.
-const WINDOW: &str = "BETWEEN CAST('{{ start_ds }}' AS DATE) AND CAST('{{ end_ds }}' AS DATE)";
-const SOURCE: &str = "name: raw.events\nkey: [event_id: int64]\ncolumns: {user_id: int64, kind: int64, amount: int64, ts: timestamp}\ntime_column: ts\nlateness: 1h\n";
-
-/// Writes the DAG's tables as a project.
-fn write(dag: &Dag, dir: &Path) -> Result<()> {
-    std::fs::create_dir_all(dir.join("sources"))?;
-    std::fs::create_dir_all(dir.join("derived"))?;
-    std::fs::write(dir.join("sources/events.yaml"), SOURCE)?;
-    for model in &dag.models {
-        std::fs::write(path(dir, model), definition(model, 0))?;
-    }
-    Ok(())
-}
-
-fn path(dir: &Path, model: &Model) -> PathBuf {
-    dir.join(format!("derived/{}.yaml", model.name.replace('.', "_")))
-}
-
-/// A model's definition; an edit changes a value and no type.
-fn definition(model: &Model, edit: usize) -> String {
-    let sql = model.sql.replace(WINDOW, "IS NOT NULL");
-    let sql = if edit == 0 { sql } else { format!("SELECT e.ds, e.k, e.c, e.v + {edit} AS v FROM (\n{sql}\n) AS e") };
-    format!(
-        "name: {}\nwindow: {{every: day}}\ntime_column: ds\nkey: {{partition: [k], cluster: [ds], unique: [k, ds]}}\nsql: |\n  {}\n",
-        model.name,
-        sql.replace('\n', "\n  ")
-    )
-}
-
 /// Writes the project, measures and reports.
 ///
 /// # Errors
 /// If the project does not validate, and a missed bar.
 pub fn run(dir: &Path, stele: &Path, dag: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(dag).with_context(|| format!("read {}", dag.display()))?;
-    let dag: Dag = serde_json::from_str(&text).with_context(|| format!("{} is no DAG", dag.display()))?;
-    write(&dag, dir)?;
+    let dag = Dag::read(dag)?;
+    dag.write(dir)?;
     println!("{}\n{} tables", machine::describe(), dag.models.len());
     let scale = (dag.models.len() as f64 / 1000.0).max(1.0);
     let cold = cold(dir, stele)?;
@@ -145,9 +102,4 @@ fn until_done(lines: &mut BufReader<ChildStdout>) -> Result<String> {
         }
         ensure!(!line.starts_with("error"), "{line}");
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

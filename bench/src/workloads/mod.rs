@@ -1,7 +1,9 @@
 //! What is measured.
 
 pub mod amplification;
+pub mod build;
 pub mod compare;
+mod dag;
 pub mod definitions;
 pub mod history;
 pub mod increments;
